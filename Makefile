@@ -1,0 +1,119 @@
+# HelixFlow: everything a developer or a CI types. `make` alone prints this list.
+
+GO       ?= go
+BIN      := bin/helixflow
+MODULE   := $(shell sed -n 's/^module //p' go.mod)
+PKG      ?= ./...
+FUZZTIME ?= 10s
+BENCH    ?= .
+CROSS    ?= darwin windows
+
+VERSION ?= $(shell git describe --tags --dirty --always 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --verify -q HEAD 2>/dev/null)
+LDFLAGS := -s -w -X $(MODULE)/internal/build.version=$(VERSION) -X $(MODULE)/internal/build.commit=$(COMMIT)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## Build and run
+
+.PHONY: build
+build: ## build bin/helixflow, static and reproducible
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/helixflow
+
+.PHONY: run
+run: build ## serve two simulated engines on loopback, with a demo key to paste
+	$(BIN) serve -c configs/quickstart.yaml
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+## Test
+
+.PHONY: test
+test: ## unit tests; need Go alone
+	$(GO) test $(PKG)
+
+.PHONY: race
+race: ## unit tests under the race detector; needs a C compiler
+	CGO_ENABLED=1 $(GO) test -race $(PKG)
+
+.PHONY: e2e
+e2e: build ## the built binary from outside, scripts in tests/e2e
+	$(GO) test -count=1 -tags integration ./tests/e2e/...
+
+.PHONY: compat
+compat: build ## the official OpenAI clients against the built binary; needs python3 and node
+	$(GO) test -count=1 -tags integration ./tests/compat/...
+
+# The fuzzer takes one target of one package at a time. A target that fails
+# leaves its input under testdata/fuzz; commit it with the fix.
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	@set -eu; \
+	list=$$($(GO) test -list '^Fuzz' $(PKG)); \
+	printf '%s\n' "$$list" | awk '/^Fuzz/ { names[n++] = $$1 } /^ok / { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 }' | \
+	while read -r pkg target; do \
+		echo "== $$pkg $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "$$pkg" </dev/null; \
+	done
+
+.PHONY: bench
+bench: ## every benchmark, or those that match BENCH
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+.PHONY: allocs
+allocs: ## the tests that hold the hot path to zero allocations
+	$(GO) test -count=1 -run 'Alloc' $(PKG)
+
+.PHONY: long
+long: build ## all that takes over a minute: race with integration, long tests, long fuzzing
+	CGO_ENABLED=1 $(GO) test -count=1 -race -tags integration,long -timeout 2h ./...
+	$(MAKE) fuzz FUZZTIME=5m
+
+## Check
+
+.PHONY: fmt
+fmt: ## format with gofumpt
+	$(TOOL) gofumpt -w .
+
+.PHONY: lint
+lint: ## vet, staticcheck, gofumpt, and whether the other systems still build
+	$(GO) vet $(PKG)
+	$(GO) vet -tags integration,long $(PKG)
+	$(TOOL) staticcheck -tags integration,long $(PKG)
+	@unformatted=$$($(TOOL) gofumpt -l .) && \
+		test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
+	@set -eu; for os in $(CROSS); do \
+		echo "GOOS=$$os $(GO) build $(PKG)"; \
+		GOOS=$$os CGO_ENABLED=0 $(GO) build -buildvcs=false $(PKG); \
+	done
+
+.PHONY: arch
+arch: ## the import table and the other rules of arch_test.go
+	$(GO) test -count=1 -run '^TestArchitecture' .
+
+.PHONY: generate
+generate: ## regenerate what is generated
+	$(GO) generate $(PKG)
+
+.PHONY: tidy
+tidy: ## make go.mod and go.sum say what the code needs
+	$(GO) mod tidy
+	cd tools && $(GO) mod tidy
+
+# Runs in order even under -j: each step may write what the next one reads.
+.PHONY: check
+check: ## format, lint, arch, generate, tidy; fails if that changed a file you had staged or committed
+	$(MAKE) fmt
+	$(MAKE) lint
+	$(MAKE) arch
+	$(MAKE) generate
+	$(MAKE) tidy
+	git diff --exit-code

@@ -1,0 +1,59 @@
+package backends
+
+import (
+	"bufio"
+	"net"
+	"time"
+)
+
+// A connection's read buffer. Heads must fit into it; a stream's chunks are
+// decoded in place. Pages that a short answer never touches cost no memory.
+const readBufferSize = 8 << 10
+
+// Conn is one connection to an endpoint. It belongs to a Lease or to the
+// endpoint's idle stack, and once broken it never serves again.
+type Conn struct {
+	raw       net.Conn // the TCP socket; set before the TLS handshake starts
+	nc        net.Conn // what is read and written: raw, or TLS over it
+	br        *bufio.Reader
+	idleSince time.Time
+	readUntil time.Time // the read deadline now armed
+	answers   int       // whole answers it has carried: above zero means reused
+}
+
+// Break closes the socket from any goroutine, so that whoever reads, writes or
+// shakes hands on the connection fails at once.
+func (c *Conn) Break() { _ = c.raw.Close() }
+
+func (c *Conn) close() {
+	if c.nc != nil {
+		_ = c.nc.Close()
+		return
+	}
+	if c.raw != nil {
+		_ = c.raw.Close()
+	}
+}
+
+// readBy arms the read deadline. Moving a runtime timer for every chunk would
+// cost more than the chunk, so a deadline that is at most a sixteenth of the
+// wait too early is left as it is.
+func (c *Conn) readBy(now time.Time, wait time.Duration) error {
+	late := now.Add(wait)
+	if c.readUntil.After(late) || c.readUntil.Before(late.Add(-wait/16)) {
+		c.readUntil = late
+		return c.nc.SetReadDeadline(late)
+	}
+	return nil
+}
+
+// Hangup is the asker's side of a cancel. Both methods must be safe against a
+// concurrent Break.
+type Hangup interface {
+	// Arm makes c the connection to break when the asker leaves, and reports
+	// false, arming nothing, if it has left already.
+	Arm(c *Conn) bool
+	// Disarm takes c back. False means that Break was or is being called on
+	// it: c must be closed, never pooled.
+	Disarm(c *Conn) bool
+}

@@ -1,0 +1,245 @@
+package backends
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A connection that answered well but has bytes of its body left is read on
+// for this long before it is given up.
+const drainWait = 50 * time.Millisecond
+
+const maxInterim = 8 // 1xx answers before the real one
+
+// Outcome is how a Lease ended, for the endpoint's books.
+type Outcome uint8
+
+// The outcomes. Every Lease ends in exactly one of them.
+const (
+	Served  Outcome = iota // a whole answer, whatever its status
+	Ignored                // the asker left
+	Dropped                // the backend had no room
+	Failed                 // unreachable, cut, stalled or nonsense
+)
+
+// Lease is one counted presence on an endpoint, and at most one connection.
+// The zero Lease holds nothing; Acquire fills it, Finish empties it.
+type Lease struct {
+	ep       *Endpoint
+	conn     *Conn
+	hangup   Hangup
+	body     body
+	reusable bool
+	Sent     time.Time // the request was written
+	Answered time.Time // the first byte of the answer came
+}
+
+// Acquire counts l in at ep, and reports false if ep is at its limit; a limit
+// of 0 is none. The Lease must be empty.
+func (ep *Endpoint) Acquire(l *Lease, limit int32) bool {
+	if l.ep != nil {
+		panic("BUG: acquired a lease that is held")
+	}
+	if !ep.Load.Acquire(limit) {
+		return false
+	}
+	*l = Lease{ep: ep}
+	return true
+}
+
+// Endpoint is where the lease is held; nil when it holds nothing.
+func (l *Lease) Endpoint() *Endpoint { return l.ep }
+
+// RoundTrip sends o and reads the answer's head into head; the body follows by
+// Next. A pooled connection that turns out to be dead, before any byte of an
+// answer, is replaced by a fresh one once. Errors are *Failure.
+func (l *Lease) RoundTrip(o *Outgoing, head *fasthttp.ResponseHeader) error {
+	now := time.Now()
+	l.hangup = o.Hangup
+	if c := l.ep.take(now); c != nil {
+		if !o.Hangup.Arm(c) {
+			c.close()
+			return &Failure{Phase: PhaseConnect, Gone: true, Backend: l.ep.url, Err: errGone}
+		}
+		f := l.exchange(c, o, head, now)
+		if f == nil {
+			return nil
+		}
+		if !stale(f) {
+			return f
+		}
+		now = time.Now()
+		l.ep.dropIdle(now)
+	}
+	c, err := l.ep.dial(o, now)
+	if err != nil {
+		return err
+	}
+	if f := l.exchange(c, o, head, now); f != nil {
+		return f
+	}
+	return nil
+}
+
+// stale tells a connection that the backend had already let go of from a
+// request that it may have begun to work on.
+func stale(f *Failure) bool {
+	if f.Timeout || f.Gone || f.Phase != PhaseSend && f.Phase != PhaseWait {
+		return false
+	}
+	return errors.Is(f.Err, io.EOF) || errors.Is(f.Err, io.ErrUnexpectedEOF) ||
+		errors.Is(f.Err, syscall.ECONNRESET) || errors.Is(f.Err, syscall.EPIPE)
+}
+
+// exchange does the round trip on c, which is armed. On failure c is gone.
+func (l *Lease) exchange(c *Conn, o *Outgoing, head *fasthttp.ResponseHeader, now time.Time) *Failure {
+	l.conn = c
+	phase := PhaseSend
+	err := l.ep.send(c, o)
+	l.Sent = time.Now()
+	if err == nil {
+		phase, err = l.readHead(o, head)
+	} else if !isTimeout(err) && answersAnyway(c, l.Sent) {
+		// Some servers answer (413, 429) and close without reading the body.
+		phase, err = l.readHead(o, head)
+		l.reusable = false
+	}
+	if err == nil {
+		return nil
+	}
+	f := &Failure{Phase: phase, Timeout: isTimeout(err), Backend: l.ep.url, Err: err}
+	if !o.Hangup.Disarm(c) {
+		f.Gone, f.Timeout, f.Err = true, false, errGone
+	}
+	c.close()
+	l.conn = nil
+	return f
+}
+
+func answersAnyway(c *Conn, now time.Time) bool {
+	if c.readBy(now, drainWait) != nil {
+		return false
+	}
+	_, err := c.br.Peek(1)
+	return err == nil
+}
+
+// readHead waits for the answer and reads its head, past interim ones.
+func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, error) {
+	c := l.conn
+	wait := o.FirstByte
+	if !o.Deadline.IsZero() {
+		wait = min(wait, o.Deadline.Sub(l.Sent))
+	}
+	if err := c.readBy(l.Sent, wait); err != nil {
+		return PhaseWait, err
+	}
+	if _, err := c.br.Peek(1); err != nil {
+		return PhaseWait, err
+	}
+	l.Answered = time.Now()
+	for range maxInterim {
+		if err := head.Read(c.br); err != nil {
+			return PhaseHead, headError(err)
+		}
+		status := head.StatusCode()
+		if status == fasthttp.StatusSwitchingProtocols {
+			return PhaseHead, errUpgrade
+		}
+		if status >= 200 {
+			l.beginBody(head, status)
+			return PhaseBody, nil
+		}
+		head.Reset()
+		if _, err := c.br.Peek(1); err != nil {
+			return PhaseHead, cut(err)
+		}
+	}
+	return PhaseHead, errInterim
+}
+
+func headError(err error) error {
+	var small *fasthttp.ErrSmallBuffer
+	if errors.As(err, &small) || errors.Is(err, bufio.ErrBufferFull) {
+		return errHeadSize
+	}
+	return cut(err)
+}
+
+// beginBody reads the answer's framing off its head.
+func (l *Lease) beginBody(head *fasthttp.ResponseHeader, status int) {
+	l.reusable = !head.ConnectionClose()
+	switch n := head.ContentLength(); {
+	case status == fasthttp.StatusNoContent || status == fasthttp.StatusNotModified:
+		l.body = body{framing: byLength}
+	case n >= 0:
+		l.body = body{framing: byLength, left: int64(n), length: int64(n)}
+	case n == -1:
+		l.body = body{framing: byChunks}
+	default:
+		l.body, l.reusable = body{framing: untilGone}, false
+	}
+}
+
+// BodyLength is the body's length in bytes if its head told it, else -1.
+func (l *Lease) BodyLength() int64 {
+	if l.body.framing == byLength {
+		return l.body.length
+	}
+	return -1
+}
+
+// Next lends the following bytes of the body, until the next call on l. It
+// waits until the deadline set by WaitUntil. io.EOF is the proper end; any
+// other error is a *Failure, after a timeout of which Next may be called again.
+func (l *Lease) Next() ([]byte, error) {
+	p, err := l.next()
+	if err == nil || err == io.EOF {
+		return p, err
+	}
+	return nil, &Failure{Phase: PhaseBody, Timeout: isTimeout(err), Backend: l.ep.url, Err: err}
+}
+
+// Wait bounds the following calls of Next: they fail with a timeout after
+// wait, or up to a sixteenth of it sooner.
+func (l *Lease) Wait(now time.Time, wait time.Duration) { _ = l.conn.readBy(now, wait) }
+
+// Drain reads on to the end of a body whose meaning is complete, for a short
+// while, so that the connection can serve again.
+func (l *Lease) Drain(now time.Time) {
+	_ = l.conn.readBy(now, drainWait)
+	for range 8 {
+		if _, err := l.next(); err != nil {
+			return
+		}
+	}
+}
+
+// Finish ends the lease: the connection is kept if its answer was read to the
+// proper end and nobody broke it, and the endpoint is counted out. A Lease that
+// holds nothing does nothing.
+func (l *Lease) Finish(o Outcome) {
+	if l.ep == nil {
+		return
+	}
+	if c := l.conn; c != nil {
+		whole := l.body.done || l.body.framing == byLength && l.body.left == int64(l.body.lent)
+		if whole && l.body.lent > 0 {
+			_, _ = c.br.Discard(l.body.lent)
+		}
+		armed := l.hangup.Disarm(c)
+		if o == Served && armed && whole && l.reusable && c.br.Buffered() == 0 {
+			c.answers++
+			l.ep.put(c, time.Now())
+		} else {
+			c.close()
+		}
+	}
+	l.ep.Load.Release()
+	*l = Lease{}
+}

@@ -1,0 +1,136 @@
+package backends
+
+import (
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/openai"
+)
+
+// This file writes a request: head and body in one write where they are small,
+// and as one vectored write around the original bytes where they are not.
+
+// Requests up to this size are copied into one buffer and written at once.
+const copyBelow = 16 << 10
+
+// writeStall bounds a write that the backend's socket does not take.
+const writeStall = 20 * time.Second
+
+// Outgoing is one request to a backend. Everything in it is borrowed for the
+// duration of RoundTrip.
+type Outgoing struct {
+	Op        helixflow.Op
+	Suffix    []byte        // appended to the operation's path: a model's id
+	Query     []byte        // without its question mark
+	Static    []byte        // header lines of the pool: credential, extra headers
+	Header    []byte        // header lines of the request, each with its CRLF
+	Body      []byte        // nil for a GET
+	Edits     *openai.Edits // changes to Body; nil for none
+	Hangup    Hangup
+	Connect   time.Duration
+	FirstByte time.Duration
+	Deadline  time.Time // of the whole exchange; zero for none
+}
+
+// requestLine is the method and target of each operation, as this endpoint
+// wants them.
+type requestLine [helixflow.NumOps][]byte
+
+// compile writes down what every request to the endpoint shares.
+func (ep *Endpoint) compile(s Spec) {
+	origin := ""
+	if ep.dialer.AbsoluteForm() {
+		origin = "http://" + s.Address.HostHeader()
+	}
+	for op := helixflow.OpUnknown + 1; op < helixflow.NumOps; op++ {
+		target := origin + s.Address.JoinPath(op.Path())
+		ep.lines[0][op] = []byte("GET " + target)
+		ep.lines[1][op] = []byte("POST " + target)
+	}
+	tail := " HTTP/1.1\r\nHost: " + s.Address.HostHeader() + "\r\n"
+	if auth := ep.dialer.ProxyAuthorization(); auth != "" && ep.dialer.AbsoluteForm() {
+		tail += "Proxy-Authorization: " + auth + "\r\n"
+	}
+	ep.tail = []byte(tail + "Accept-Encoding: identity\r\n")
+}
+
+func (ep *Endpoint) appendHead(dst []byte, o *Outgoing, size int) []byte {
+	withBody := 0
+	if o.Body != nil {
+		withBody = 1
+	}
+	dst = append(dst, ep.lines[withBody][o.Op]...)
+	dst = append(dst, o.Suffix...)
+	if len(o.Query) > 0 {
+		dst = append(dst, '?')
+		dst = append(dst, o.Query...)
+	}
+	dst = append(dst, ep.tail...)
+	dst = append(dst, o.Static...)
+	dst = append(dst, o.Header...)
+	if o.Body != nil {
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, int64(size), 10)
+		dst = append(dst, '\r', '\n')
+	}
+	return append(dst, '\r', '\n')
+}
+
+// send writes the whole request to c.
+func (ep *Endpoint) send(c *Conn, o *Outgoing) error {
+	size := len(o.Body)
+	if o.Edits != nil {
+		size = o.Edits.Size(o.Body)
+	}
+	b := buf.Get(1<<10 + len(o.Static) + len(o.Header) + len(o.Query) + min(size, copyBelow))
+	defer b.Free()
+	b.B = ep.appendHead(b.B, o, size)
+	if size <= copyBelow {
+		if o.Edits != nil {
+			b.B = o.Edits.AppendTo(b.B, o.Body)
+		} else {
+			b.B = append(b.B, o.Body...)
+		}
+		_, err := c.nc.Write(b.B)
+		return err
+	}
+	// Only a large write can wait for the peer, so only one gets a deadline.
+	if err := c.nc.SetWriteDeadline(earlier(time.Now().Add(writeStall), o.Deadline)); err != nil {
+		return err
+	}
+	if err := sendVectored(c.nc, b.B, o); err != nil {
+		return err
+	}
+	return c.nc.SetWriteDeadline(time.Time{})
+}
+
+// vector is the scratch of one vectored write: the head, and the body around a
+// few edits. More of them are well served by an allocation.
+type vector struct {
+	store [26][]byte
+	bufs  net.Buffers
+}
+
+var vectors = sync.Pool{New: func() any { return new(vector) }}
+
+func sendVectored(nc net.Conn, head []byte, o *Outgoing) error {
+	v := vectors.Get().(*vector)
+	defer func() {
+		v.store = [len(v.store)][]byte{}
+		v.bufs = nil
+		vectors.Put(v)
+	}()
+	list := append(v.store[:0], head)
+	if o.Edits != nil {
+		list = o.Edits.Segments(list, o.Body)
+	} else {
+		list = append(list, o.Body)
+	}
+	v.bufs = list
+	_, err := v.bufs.WriteTo(nc)
+	return err
+}

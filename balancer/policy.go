@@ -1,0 +1,74 @@
+package balancer
+
+// What every policy is given and answers, and how to make one.
+
+import (
+	"fmt"
+	"math/bits"
+	"strings"
+)
+
+// Candidate is one backend of a pool as policies see it. The slice of them is
+// in the pool's order, built when the configuration is compiled, and immutable;
+// what moves is behind Load.
+type Candidate struct {
+	Load   *Load
+	Weight int32 // relative capacity; below 1 counts as 1
+	Limit  int32 // most requests in flight at once; below 1 is no bound
+}
+
+// full reports whether the backend has all the requests it may have.
+func (c *Candidate) full() bool { return c.Limit > 0 && c.Load.InFlight() >= c.Limit }
+
+// weight returns Weight, and 1 for one that makes no sense.
+func (c *Candidate) weight() int64 { return int64(max(c.Weight, 1)) }
+
+// Request is what a policy knows of the request it places. The caller owns it;
+// a policy neither keeps nor changes it.
+type Request struct {
+	Eligible Mask   // healthy, not draining, not tried yet
+	Rand     uint64 // fresh random bits, the only randomness a policy has
+}
+
+// Policy is one way to choose. Implementations are safe for concurrent use and
+// never allocate in Pick; policytest.Run checks that and the rest.
+type Policy interface {
+	// Name returns the name New knows the policy by.
+	Name() string
+
+	// Pick returns the index of an eligible candidate that is not full, or -1
+	// when there is none. It reserves nothing. Bits of Eligible at or beyond
+	// len(candidates) are ignored, and so are candidates beyond MaxBackends.
+	Pick(r *Request, candidates []Candidate) int
+}
+
+// New returns a fresh policy with state of its own; one pool, one policy. The
+// error names what there is to choose from.
+func New(name string) (Policy, error) {
+	switch name {
+	case nameLeastInflight:
+		return leastInflight{}, nil
+	case nameRoundRobin:
+		return &roundRobin{}, nil
+	}
+	return nil, fmt.Errorf("cannot make balancing policy %q: the policies are %s", name, strings.Join(Names(), ", "))
+}
+
+// Names returns the names New accepts, sorted. The caller owns the slice.
+func Names() []string { return []string{nameLeastInflight, nameRoundRobin} }
+
+// mix is one step of SplitMix64 (Steele, Lea, Flood 2014): it turns a state
+// into well-spread bits, and serves as the next state too.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// below maps random bits to 0..n-1 (Lemire 2019, without the rejection: the
+// bias is n/2^64).
+func below(random, n uint64) uint64 {
+	hi, _ := bits.Mul64(random, n)
+	return hi
+}

@@ -1,0 +1,190 @@
+package configs
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/helixflow/helixflow"
+)
+
+// Checks of pools: names, backend URLs, headers, credentials, proxy.
+
+func checkPools(r *reader, pools []Pool) {
+	taken := names{}
+	for i := range pools {
+		p := &pools[i]
+		path := at("pools", i, "name")
+		r.identifier(p.Name, path)
+		taken.claim(r, p.Name, path)
+		encrypted := checkBackends(r, i, p.Backends)
+		checkHeaders(r, i, p)
+		r.pair(at("pools", i, "tls"), p.TLS.Cert, p.TLS.Key)
+		if path := at("pools", i, "tls"); p.TLS != (PoolTLS{}) && !encrypted && !r.refused(at("pools", i, "backends")) {
+			r.wrong(path, "has no use: no backend of the pool is https")
+		}
+		if path := at("pools", i, "tls", "server_name"); p.TLS.ServerName != "" && !validHost(p.TLS.ServerName) {
+			r.wrong(path, "%s is not a host name", r.shown(path))
+		}
+		if why := badProxy(p.Proxy.Reveal()); why != "" {
+			r.wrong(at("pools", i, "proxy"), "is not a proxy such as http://proxy.example.com:3128: %s", why)
+		}
+		if !visible(p.APIKey.Reveal(), "") {
+			r.wrong(at("pools", i, "api_key"), "holds a space, a line break or another character that cannot stand in a credential")
+		}
+	}
+}
+
+// checkBackends checks the URLs of pool i and tells whether one is https.
+func checkBackends(r *reader, i int, backends []Backend) (encrypted bool) {
+	taken := names{}
+	for j := range backends {
+		path := at("pools", i, "backends", j, "url")
+		identity, why := backendIdentity(backends[j].URL)
+		switch {
+		case backends[j].URL == "":
+			r.wrong(path, "is empty")
+		case why != "":
+			if n, there := r.find(path); there && strings.Contains(n.text, "@") {
+				r.mask(n) // a password
+			}
+			r.wrong(path, "%s %s", r.shown(path), why)
+		default:
+			taken.claim(r, identity, path)
+		}
+		encrypted = encrypted || strings.HasPrefix(identity, "https:")
+	}
+	return encrypted
+}
+
+// backendIdentity returns the URL in the form in which two that lead to the
+// same place are equal, or why it is none.
+func backendIdentity(s string) (identity, why string) {
+	if name, ok := strings.CutPrefix(s, "sim:"); ok {
+		return s, badSimName(name)
+	}
+	u, why := parseHTTP(s)
+	if why != "" {
+		return "", why
+	}
+	switch path := u.EscapedPath(); {
+	case strings.Contains(path, "//"), strings.Contains(path+"/", "/./"), strings.Contains(path+"/", "/../"):
+		return "", "has a path with an empty, . or .. part"
+	case u.User != nil:
+		return "", "holds a user name or password; use api_key or headers"
+	case u.RawQuery != "", u.ForceQuery:
+		return "", "has a query; the request's own is sent"
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port + strings.TrimSuffix(u.EscapedPath(), "/"), ""
+}
+
+func badSimName(name string) string {
+	good := name != "" && len(name) <= 64
+	for i := range len(name) {
+		c := name[i]
+		good = good && (isAlnum(c) || i > 0 && (c == '-' || c == '_' || c == '.'))
+	}
+	if !good {
+		return "is not sim:NAME with a name of letters, digits, dots, dashes and underscores"
+	}
+	return ""
+}
+
+// parseHTTP reads an absolute http or https URL; why never repeats it.
+func parseHTTP(s string) (u *url.URL, why string) {
+	u, err := url.Parse(s)
+	switch lower := strings.ToLower(s); {
+	case !strings.HasPrefix(lower, "http://") && !strings.HasPrefix(lower, "https://"):
+		return nil, "does not start with http:// or https://"
+	case err != nil, u.Opaque != "":
+		return nil, "is not a URL"
+	case strings.Contains(s, "#"):
+		return nil, "has a # fragment"
+	case !validHost(u.Hostname()):
+		return nil, "has no valid host"
+	case strings.HasSuffix(u.Host, ":"), u.Port() != "" && !validPort(u.Port(), 1):
+		return nil, "has no valid port"
+	case !visible(s, ""):
+		return nil, "has a character that must be percent-encoded"
+	}
+	return u, ""
+}
+
+func badProxy(s string) string {
+	if s == "" {
+		return ""
+	}
+	u, why := parseHTTP(s)
+	switch {
+	case why != "":
+		return "it " + why
+	case u.Scheme != "http":
+		return "only http:// proxies are supported"
+	case u.Port() == "":
+		return "its port is missing"
+	case strings.TrimSuffix(u.Path, "/") != "", u.RawQuery != "", u.ForceQuery:
+		return "it is more than a host and a port"
+	}
+	return ""
+}
+
+// visible reports whether s is printable ASCII without spaces, but for the
+// characters in also.
+func visible(s, also string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c <= ' ' || c > '~') && !strings.Contains(also, string(rune(c))) {
+			return false
+		}
+	}
+	return true
+}
+
+// ownHeaders are those the router writes itself: the connection's (RFC 9110
+// 7.6.1), the message's, and its own.
+var ownHeaders = map[string]bool{
+	"host": true, "content-length": true, "content-type": true, "content-encoding": true, "transfer-encoding": true,
+	"connection": true, "keep-alive": true, "proxy-connection": true, "proxy-authorization": true, "proxy-authenticate": true,
+	"te": true, "trailer": true, "upgrade": true, "expect": true,
+	helixflow.HeaderRequestID: true,
+}
+
+func checkHeaders(r *reader, i int, p *Pool) {
+	n, there := r.find(at("pools", i, "headers"))
+	if !there {
+		return
+	}
+	taken := names{}
+	for _, e := range n.keys { // in the file's order
+		name, path := e.key.text, at("pools", i, "headers", e.key.text)
+		lower := strings.ToLower(name)
+		switch {
+		case !isToken(name):
+			r.wrong(path, "is not a header name")
+		case ownHeaders[lower] || strings.HasPrefix(lower, helixflow.HeaderOwnPrefix):
+			r.wrong(path, "is a header the router writes itself")
+		case lower == "authorization" && !p.APIKey.Empty():
+			r.wrong(path, "excludes api_key, which is sent in this header")
+		case !visible(p.Headers[name], " \t"):
+			r.wrong(path, "has a line break or another character that cannot stand in a header")
+		case p.Headers[name] != strings.Trim(p.Headers[name], " \t"):
+			r.wrong(path, "has a space at its start or end")
+		}
+		if first, again := taken[lower]; again {
+			r.wrong(path, "is given twice, as %s", pathText(first))
+		}
+		taken[lower] = path
+	}
+}
+
+// isToken is RFC 9110 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,188 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// The way in: Load and Parse, and the reader they use.
+
+// Load reads and checks the file at path, taking ${NAME} from the process's
+// environment and file:PATH from the file system. Its error is a Problems with
+// everything that is wrong.
+func Load(path string) (*Config, error) {
+	data, err := readUpTo(path, maxFile)
+	if err != nil {
+		return nil, Problems{{File: path, Message: "cannot read the file: " + reason(err)}}
+	}
+	return Parse(path, data, os.LookupEnv, func(name string) ([]byte, error) { return readUpTo(name, maxSecretFile) })
+}
+
+// Parse is Load for a file's bytes; name is for messages only. It asks env for
+// the variables and readFile for the secret files the text names; a nil
+// function knows none. It is pure as far as these are, keeps neither data nor
+// the functions, and its error is a Problems.
+func Parse(name string, data []byte, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, error) {
+	if env == nil {
+		env = func(string) (string, bool) { return "", false }
+	}
+	if readFile == nil {
+		readFile = func(string) ([]byte, error) { return nil, fs.ErrNotExist }
+	}
+	r := &reader{file: name, env: env, readFile: readFile}
+	c := r.read(data)
+	if len(r.problems) > 0 {
+		return nil, r.problems.finish(r.src)
+	}
+	return c, nil
+}
+
+// readUpTo reads a file and one byte more than limit at most, so that its
+// taker sees that it is too big.
+func readUpTo(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, limit+1))
+}
+
+// reason is err without the operation and path around it.
+func reason(err error) string {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		err = pathError.Err
+	}
+	return err.Error()
+}
+
+// reader is one run over one file: where it stands, and what it found.
+type reader struct {
+	file     string
+	env      func(string) (string, bool)
+	readFile func(string) ([]byte, error)
+	src      *source
+	root     *node
+	path     []step
+	problems Problems
+	failed   map[string]bool // paths that have a problem
+}
+
+// step is one part of a path: a key, or with index ≥ 0 an element.
+type step struct {
+	key   string
+	index int
+}
+
+func (r *reader) read(data []byte) *Config {
+	r.failed = map[string]bool{}
+	r.src = &source{unread: true}
+	if len(data) > maxFile {
+		r.add(problemAt(place{}, "is bigger than %s", formatSize(maxFile)))
+		return nil
+	}
+	text := strings.TrimPrefix(string(data), "\uFEFF")
+	r.src = newSource(text)
+	if p := checkBytes(text); p != nil {
+		r.add(p)
+		return nil
+	}
+	body, p := parseYAML(text)
+	if p != nil {
+		r.add(p)
+		return nil
+	}
+	if body == nil {
+		r.add(problemAt(place{}, "is empty: it needs at least tenants, pools and models"))
+		return nil
+	}
+	return r.build(body)
+}
+
+// build makes the configuration of a parsed document, and reports what is
+// wrong with it.
+func (r *reader) build(body ast.Node) *Config {
+	resolve := resolver{r: r, anchors: map[string]*node{}}
+	r.root = resolve.node(body)
+	if resolve.broken {
+		return nil
+	}
+	r.src.unread = false
+	c := Default()
+	rootKeys(c).decode(r, r.root)
+	settle(r, c)
+	check(r, c)
+	return c
+}
+
+func (r *reader) push(s step) { r.path = append(r.path, s) }
+func (r *reader) pop()        { r.path = r.path[:len(r.path)-1] }
+
+func (r *reader) add(p *Problem) {
+	p.File = r.file
+	r.failed[p.Path] = true
+	r.problems = append(r.problems, *p)
+}
+
+// report tells of a problem at the place, of what the reader stands on.
+func (r *reader) report(at place, format string, args ...any) {
+	p := problemAt(at, format, args...)
+	p.Path = pathText(r.path)
+	r.add(p)
+}
+
+// mask hides a value, and what is in it, in every excerpt.
+func (r *reader) mask(n *node) {
+	if n.masked {
+		return
+	}
+	n.masked = true
+	r.src.masks = append(r.src.masks, span{n.at, n.end})
+	for _, item := range n.items {
+		r.mask(item)
+	}
+	for _, e := range n.keys {
+		r.mask(e.key)
+		r.mask(e.value)
+	}
+}
+
+// pathText writes a path as pools[0].backends[1].url.
+func pathText(path []step) string {
+	var b strings.Builder
+	for _, s := range path {
+		switch {
+		case s.index >= 0:
+			fmt.Fprintf(&b, "[%d]", s.index)
+		case !plainKey(s.key):
+			b.WriteString("[" + quote(s.key) + "]")
+		default:
+			if b.Len() > 0 {
+				b.WriteByte('.')
+			}
+			b.WriteString(s.key)
+		}
+	}
+	return b.String()
+}
+
+func plainKey(s string) bool {
+	for _, r := range s {
+		if r >= utf8.RuneSelf || r != '_' && r != '-' && !isAlnum(byte(r)) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= quoteMax
+}
+
+func isAlnum(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}

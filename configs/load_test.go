@@ -1,0 +1,180 @@
+package configs
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/internal/secret"
+)
+
+func TestReference(t *testing.T) {
+	c, err := parseTest(t, "helixflow.yaml")
+	require.NoError(t, err)
+
+	// What the reference calls defaults are the defaults.
+	server := Default().Server
+	server.CORS.Origins = []string{}
+	require.Equal(t, server, c.Server)
+	require.Equal(t, Default().Log, c.Log)
+	require.Equal(t, defaultModel().Timeouts, c.Models[0].Timeouts)
+
+	require.Equal(t, []Tenant{{
+		Name:   "acme",
+		Models: []string{"llama-*", "gpt-4o-mini"},
+		Keys: []Key{
+			{
+				Name: "ci", Hash: "hmac-sha256:1:Zx81kQp0aB3d:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU",
+				Expires: time.Date(2037, 1, 1, 0, 0, 0, 0, time.UTC),
+			},
+			{Name: "trial", Generate: true},
+		},
+	}}, c.Tenants)
+	require.Equal(t, []Pool{{
+		Name: "llama-70b", Engine: "vllm", Balance: "least_inflight", Usage: "inject",
+		Headers: Headers{"x-team": "inference"},
+		Backends: []Backend{
+			{URL: "http://10.0.0.11:8000", Weight: 1, MaxInflight: 64},
+			{URL: "sim:gpu-a", Weight: 1},
+		},
+	}}, c.Pools)
+	require.Equal(t, []Target{{Pool: "llama-70b", Model: "meta-llama/Llama-3.1-70B-Instruct"}}, c.Models[0].Targets)
+	require.Equal(t, []string{"gpt-4o"}, c.Models[0].Aliases)
+}
+
+// TestReferenceIsWhole: the reference names every key of the table.
+func TestReferenceIsWhole(t *testing.T) {
+	data, err := os.ReadFile("helixflow.yaml")
+	require.NoError(t, err)
+	for word := range knownWords() {
+		require.Regexp(t, `(?m)^[ -]*`+word+`:`, string(data))
+	}
+}
+
+func TestVariables(t *testing.T) {
+	c, err := parseTest(t, "testdata/good/variables.yaml")
+	require.NoError(t, err)
+	require.Equal(t, "a12-x", c.Tenants[0].Name)
+	require.True(t, c.Tenants[0].Keys[0].Generate)
+	require.EqualValues(t, 1<<20, c.Server.MaxBody)
+	require.Equal(t, 7*time.Second, c.Server.LameDuck)
+	require.Equal(t, leak, c.Pools[0].APIKey.Reveal())
+	require.Equal(t, Headers{"x-a": "${plain}", "x-b": leak}, c.Pools[0].Headers)
+	require.Equal(t, 12, c.Pools[0].Backends[0].Weight)
+	require.Equal(t, "llama", c.Models[0].Targets[0].Pool)
+}
+
+func TestAnchors(t *testing.T) {
+	c, err := parseTest(t, "testdata/good/anchors.yaml")
+	require.NoError(t, err)
+	require.Equal(t, "vllm", c.Pools[1].Engine)
+	require.Equal(t, "two", c.Pools[1].Name)
+	require.Equal(t, Headers{"x-a": "1", "x-b": "2"}, c.Pools[1].Headers)
+	require.Equal(t, []Backend{{URL: "http://a:1", Weight: 1, MaxInflight: 2000}}, c.Pools[1].Backends)
+	require.Equal(t, c.Pools[2].Backends, c.Pools[3].Backends)
+	times := c.Models[1].Timeouts
+	require.Equal(t, []time.Duration{2 * time.Second, 6 * time.Second, time.Minute}, []time.Duration{times.Connect, times.Idle, times.Total})
+}
+
+func TestPlaces(t *testing.T) {
+	f := func(file string, line, column int) {
+		t.Helper()
+		data, err := os.ReadFile("testdata/good/" + file)
+		require.NoError(t, err)
+		_, err = Parse("x", []byte(strings.Replace(string(data), "acme", "a b", 1)), nil, nil)
+		var problems Problems
+		require.ErrorAs(t, err, &problems)
+		require.Len(t, problems, 1)
+		require.Equal(t, [2]int{line, column}, [2]int{problems[0].Line, problems[0].Column})
+		require.Equal(t, "tenants[0].name", problems[0].Path)
+	}
+	f("minimal.yaml", 4, 11)
+	f("crlf.yaml", 4, 11)
+	f("bom.yaml", 4, 11)
+	f("document-start.yaml", 5, 11)
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	c, err := parseTest(t, "testdata/good/variables.yaml")
+	require.NoError(t, err)
+	hosted, err := parseTest(t, "examples/hosted.yaml")
+	require.NoError(t, err)
+	require.Contains(t, hosted.Pools[0].Proxy.Reveal(), leak)
+	for _, c := range []*Config{c, hosted} {
+		marshalled, err := json.Marshal(c)
+		require.NoError(t, err)
+		var log strings.Builder
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("config", "all", c, "headers", c.Pools[0].Headers)
+		slog.New(slog.NewTextHandler(&log, nil)).Info("config", "all", c, "headers", c.Pools[0].Headers)
+		for _, text := range []string{
+			fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%v %s %q", c.Pools, c.Pools[0].Headers, c.Pools[0].Headers),
+			string(marshalled), log.String(),
+		} {
+			assert.NotContains(t, text, leak)
+			assert.Contains(t, text, secret.New("x").String())
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	file := filepath.Join(dir, "helixflow.yaml")
+	require.NoError(t, os.WriteFile(key, []byte("from a file\n"), 0o600))
+	data, err := os.ReadFile("testdata/good/minimal.yaml")
+	require.NoError(t, err)
+	text := strings.Replace(string(data), "    backends:", "    headers: {x-a: \"file:"+key+"\", x-b: \"${HELIXFLOW_TEST}\"}\n    backends:", 1)
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	t.Setenv("HELIXFLOW_TEST", "from the environment")
+	c, err := Load(file)
+	require.NoError(t, err)
+	require.Equal(t, Headers{"x-a": "from a file", "x-b": "from the environment"}, c.Pools[0].Headers)
+}
+
+func TestLoadUnreadable(t *testing.T) {
+	f := func(path, want string) {
+		t.Helper()
+		_, err := Load(path)
+		var problems Problems
+		require.ErrorAs(t, err, &problems)
+		require.EqualError(t, err, path+": "+want)
+	}
+	dir := t.TempDir()
+	f(filepath.Join(dir, "none.yaml"), "cannot read the file: no such file or directory")
+	f(dir, "cannot read the file: is a directory")
+	big := filepath.Join(dir, "big.yaml")
+	require.NoError(t, os.WriteFile(big, []byte(strings.Repeat("# x\n", maxFile/4+1)), 0o600))
+	f(big, "is bigger than 4MiB")
+}
+
+func TestProblemsAsJSON(t *testing.T) {
+	_, err := parseTest(t, "testdata/bad/unknown-key.yaml")
+	got, err := json.Marshal(err)
+	require.NoError(t, err)
+	require.JSONEq(t, `[{
+		"file": "unknown-key.yaml", "line": 3, "column": 3, "path": "server.listne",
+		"message": "unknown key; did you mean \"listen\"?",
+		"excerpt": "    3 |   listne: *\n      |   ^"
+	}]`, string(got))
+}
+
+func TestAtMostHundredProblems(t *testing.T) {
+	_, err := parseTest(t, "testdata/bad/too-many.yaml")
+	var problems Problems
+	require.ErrorAs(t, err, &problems)
+	require.Len(t, problems, maxProblems+1)
+	require.Equal(t, "and 33 more problems from here on", problems[maxProblems].Message)
+}
+
+func TestDefaultIsFresh(t *testing.T) {
+	Default().Server.Listen = "changed"
+	require.Equal(t, ":8080", Default().Server.Listen)
+}

@@ -1,0 +1,122 @@
+package metric
+
+// The whole of the metrics, and the scrape.
+
+import (
+	"cmp"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// OtherModel is the label for requests that name no configured model; a model's
+// label is never text a caller made up.
+const OtherModel = "other"
+
+// Metrics is every series of the process. Make it with New.
+type Metrics struct {
+	started           time.Time
+	overhead          histogram
+	clientDisconnects atomic.Uint64
+	streamTruncations atomic.Uint64
+	panics            atomic.Uint64
+
+	mu       sync.Mutex // guards the fields below, not what they point at
+	build    []string   // labels of helixflow_build_info
+	models   map[string]*ModelSeries
+	backends map[string]*BackendSeries
+}
+
+// New returns metrics at zero. Make them when the process starts: it is when
+// process_start_time_seconds says it began.
+func New() *Metrics {
+	return &Metrics{
+		started:  time.Now(),
+		overhead: histogram{bounds: overheadBounds},
+		models:   map[string]*ModelSeries{},
+		backends: map[string]*BackendSeries{},
+	}
+}
+
+// SetBuild says what helixflow_build_info tells of the program.
+func (m *Metrics) SetBuild(version, revision, goVersion string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.build = []string{"version", version, "revision", revision, "goversion", goVersion}
+}
+
+// Model returns the series of a model, always the same ones for a name. The
+// name must come from the configuration, or be OtherModel. Not for the request
+// path: it locks.
+func (m *Metrics) Model(name string) *ModelSeries {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.models[name]
+	if s == nil {
+		s = newModelSeries(name)
+		m.models[name] = s
+	}
+	return s
+}
+
+// Backend returns the series of a backend, always the same ones for a name.
+// A scrape calls inflight, from any goroutine, to learn how many requests the
+// backend has now; the latest one given counts, nil leaves the gauge out. Not
+// for the request path: it locks.
+func (m *Metrics) Backend(name string, inflight func() float64) *BackendSeries {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.backends[name]
+	if s == nil {
+		s = &BackendSeries{name: name}
+		m.backends[name] = s
+	}
+	s.inflight.Store(&inflight)
+	return s
+}
+
+// Overhead times what the router itself added to one request: all of it but the
+// waiting for client and backend.
+func (m *Metrics) Overhead(d time.Duration) { m.overhead.observe(d) }
+
+// ClientDisconnect counts a client that left before its answer was complete.
+func (m *Metrics) ClientDisconnect() { m.clientDisconnects.Add(1) }
+
+// StreamTruncation counts a stream that the backend cut after the client had
+// begun to read it.
+func (m *Metrics) StreamTruncation() { m.streamTruncations.Add(1) }
+
+// Panic counts a panic that was caught.
+func (m *Metrics) Panic() { m.panics.Add(1) }
+
+// WritePrometheus writes every series to w, families in a fixed order and
+// series sorted by name. Whether w took it is the caller's business.
+func (m *Metrics) WritePrometheus(w io.Writer) {
+	m.mu.Lock()
+	build := m.build
+	models := slices.SortedFunc(maps.Values(m.models), func(a, b *ModelSeries) int { return cmp.Compare(a.name, b.name) })
+	backends := slices.SortedFunc(maps.Values(m.backends), func(a, b *BackendSeries) int { return cmp.Compare(a.name, b.name) })
+	m.mu.Unlock()
+
+	var t text
+	if build != nil {
+		t.family(buildInfo)
+		t.sample(buildInfo.name, 1, build...)
+	}
+	writeModels(&t, models)
+	t.family(overheadSeconds)
+	m.overhead.write(&t, overheadSeconds.name)
+	writeBackends(&t, backends)
+	t.family(clientDisconnects)
+	t.sample(clientDisconnects.name, m.clientDisconnects.Load())
+	t.family(streamTruncations)
+	t.sample(streamTruncations.name, m.streamTruncations.Load())
+	t.family(panics)
+	t.sample(panics.name, m.panics.Load())
+	writeRuntime(&t)
+	writeProcess(&t, m.started)
+	_, _ = w.Write(t.b)
+}

@@ -1,0 +1,93 @@
+package metric
+
+// What is counted per model.
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/helixflow/helixflow"
+)
+
+// ModelSeries is what is counted per public model name. Its methods are safe
+// for concurrent use, take no lock and do not allocate.
+type ModelSeries struct {
+	name       string
+	requests   [helixflow.NumOps][2]codeCounts // by operation, then unary or stream
+	durations  [helixflow.NumOps]histogram
+	firstToken histogram
+	tokens     [len(tokenTypes)]atomic.Uint64
+}
+
+// tokenTypes are the values of the label "type", in the order of ModelSeries.tokens.
+var tokenTypes = [...]string{"input", "cached", "output", "reasoning"}
+
+func newModelSeries(name string) *ModelSeries {
+	s := &ModelSeries{name: name, firstToken: histogram{bounds: firstTokenBounds}}
+	for op := range s.durations {
+		s.durations[op].bounds = durationBounds
+	}
+	return s
+}
+
+// Request counts one finished request, by the status the client was answered
+// (499 when it left), and times it from its first byte to the answer's last.
+func (s *ModelSeries) Request(op helixflow.Op, stream bool, status int, took time.Duration) {
+	if op >= helixflow.NumOps {
+		op = helixflow.OpUnknown
+	}
+	kind := 0
+	if stream {
+		kind = 1
+	}
+	s.requests[op][kind].count(status)
+	s.durations[op].observe(took)
+}
+
+// FirstToken times one stream from the request's first byte to the first token
+// sent to the client.
+func (s *ModelSeries) FirstToken(took time.Duration) { s.firstToken.observe(took) }
+
+// Tokens adds what a backend reported; an unreported usage adds nothing, and
+// neither does a count below zero.
+func (s *ModelSeries) Tokens(u helixflow.Usage) {
+	if !u.Reported {
+		return
+	}
+	for i, n := range [len(tokenTypes)]int64{u.InputTokens, u.CachedTokens, u.OutputTokens, u.ReasoningTokens} {
+		if n > 0 {
+			s.tokens[i].Add(uint64(n))
+		}
+	}
+}
+
+// writeModels writes the families that have a model label.
+func writeModels(t *text, models []*ModelSeries) {
+	t.family(requestsTotal)
+	for _, s := range models {
+		for op := range s.requests {
+			for kind, stream := range [...]string{"false", "true"} {
+				s.requests[op][kind].write(t, requestsTotal.name,
+					"endpoint", helixflow.Op(op).String(), "model", s.name, "stream", stream)
+			}
+		}
+	}
+	t.family(requestDuration)
+	for _, s := range models {
+		for op := range s.durations {
+			s.durations[op].write(t, requestDuration.name, "endpoint", helixflow.Op(op).String(), "model", s.name)
+		}
+	}
+	t.family(timeToFirstToken)
+	for _, s := range models {
+		s.firstToken.write(t, timeToFirstToken.name, "model", s.name)
+	}
+	t.family(tokensTotal)
+	for _, s := range models {
+		for i, kind := range tokenTypes {
+			if n := s.tokens[i].Load(); n > 0 {
+				t.sample(tokensTotal.name, n, "model", s.name, "type", kind)
+			}
+		}
+	}
+}

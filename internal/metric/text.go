@@ -1,0 +1,81 @@
+package metric
+
+// The names of the families, and the text format they are written in.
+
+import "strconv"
+
+// family is what Prometheus' text format says of the series of one name.
+type family struct{ name, kind, help string }
+
+// The families, in the order they are written.
+var (
+	buildInfo         = family{"helixflow_build_info", "gauge", "Always 1; the labels say which build runs."}
+	requestsTotal     = family{"helixflow_requests_total", "counter", "Finished requests by the status the client was answered; 499 when it left."}
+	requestDuration   = family{"helixflow_request_duration_seconds", "histogram", "Time from a request's first byte to its answer's last."}
+	timeToFirstToken  = family{"helixflow_time_to_first_token_seconds", "histogram", "Time from a request's first byte to the first token sent to the client, streams only."}
+	tokensTotal       = family{"helixflow_tokens_total", "counter", "Tokens as backends reported them; cached is part of input, reasoning is part of output."}
+	overheadSeconds   = family{"helixflow_overhead_seconds", "histogram", "Time the router itself added to a request."}
+	backendRequests   = family{"helixflow_backend_requests_total", "counter", "Tries on a backend by the status it answered; none when no answer came."}
+	backendRetries    = family{"helixflow_backend_retries_total", "counter", "Tries that failed on a backend and were followed by another."}
+	backendInflight   = family{"helixflow_backend_inflight", "gauge", "Requests on a backend now."}
+	clientDisconnects = family{"helixflow_client_disconnects_total", "counter", "Clients that left before their answer was complete."}
+	streamTruncations = family{"helixflow_stream_truncations_total", "counter", "Streams a backend cut after the client had begun to read."}
+	panics            = family{"helixflow_panics_total", "counter", "Panics that were caught."}
+)
+
+// text collects Prometheus' text exposition format, version 0.0.4.
+type text struct{ b []byte }
+
+// family begins a family; its samples follow.
+func (t *text) family(f family) {
+	t.b = append(t.b, "# HELP "+f.name+" "+f.help+"\n# TYPE "+f.name+" "+f.kind+"\n"...)
+}
+
+// sample writes one value; labels are names and values in turn.
+func (t *text) sample(name string, value uint64, labels ...string) {
+	t.series(name, labels)
+	t.b = append(strconv.AppendUint(t.b, value, 10), '\n')
+}
+
+// sampleFloat is sample for what is not a whole number.
+func (t *text) sampleFloat(name string, value float64, labels ...string) {
+	t.series(name, labels)
+	t.b = append(strconv.AppendFloat(t.b, value, 'g', -1, 64), '\n')
+}
+
+// series writes a name with its labels, and the space before the value.
+func (t *text) series(name string, labels []string) {
+	t.b = append(t.b, name...)
+	for i := 0; i+1 < len(labels); i += 2 {
+		if i == 0 {
+			t.b = append(t.b, '{')
+		} else {
+			t.b = append(t.b, ',')
+		}
+		t.b = append(append(t.b, labels[i]...), '=', '"')
+		t.escape(labels[i+1])
+		t.b = append(t.b, '"')
+	}
+	if len(labels) > 0 {
+		t.b = append(t.b, '}')
+	}
+	t.b = append(t.b, ' ')
+}
+
+// escape writes a label's value as the format wants it: UTF-8, with backslash,
+// quote and newline escaped. Broken UTF-8 becomes U+FFFD, or Prometheus would
+// throw the whole scrape away.
+func (t *text) escape(value string) {
+	for _, r := range value {
+		switch r {
+		case '\\':
+			t.b = append(t.b, `\\`...)
+		case '"':
+			t.b = append(t.b, `\"`...)
+		case '\n':
+			t.b = append(t.b, `\n`...)
+		default:
+			t.b = append(t.b, string(r)...)
+		}
+	}
+}

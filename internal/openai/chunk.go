@@ -1,0 +1,138 @@
+// The JSON of one event, walked once to the few members that say something.
+
+package openai
+
+import "github.com/helixflow/helixflow"
+
+// chunk reads the object that is an event's data into out.
+type chunk struct {
+	walker
+	out  *Event
+	op   helixflow.Op
+	kind Span // content of the top-level "type"
+}
+
+// read walks the object, which must be all that is left, and reports whether it
+// is sound.
+func (c *chunk) read() bool {
+	noChoices, usage, comma := false, false, -1
+	for more := c.enter('{'); more; more = c.more('{') {
+		if c.b[c.i-1] == ',' {
+			comma = c.i - 1
+		}
+		c.peek()
+		start := c.i
+		switch string(c.key()) {
+		case "choices":
+			noChoices = !c.choices()
+		case "usage":
+			usage = c.usage()
+		case "error":
+			c.failure(start, comma)
+		case "type":
+			c.kind = Span{}
+			if v := c.value(); !c.bad && c.b[v.Start] == '"' {
+				c.kind = Span{v.Start + 1, v.End - 1}
+			}
+		case "response":
+			c.response()
+		default:
+			c.value()
+		}
+	}
+	c.out.UsageOnly = noChoices && usage && !c.out.Failed
+	return !c.bad && skipSpace(c.b, c.i) == len(c.b)
+}
+
+// failure reads the value of the top-level "error", whose member begins at start;
+// comma is the offset of the comma before it, or -1.
+func (c *chunk) failure(start, comma int) {
+	null := c.peek() == 'n'
+	v := c.value()
+	switch {
+	case !null:
+		c.out.Failed = true
+	case c.peek() == ',':
+		c.out.Cut = Span{int32(start), int32(c.i) + 1}
+	case comma >= 0:
+		c.out.Cut = Span{int32(comma), v.End}
+	default:
+		c.out.Cut = Span{int32(start), v.End}
+	}
+}
+
+// choices reads "choices", which Responses does not know, and reports whether it
+// is anything but an empty array.
+func (c *chunk) choices() bool {
+	if c.op == helixflow.OpResponses || c.peek() != '[' {
+		c.value()
+		return true
+	}
+	any := false
+	for more := c.enter('['); more; more = c.more('[') {
+		any = true
+		if c.peek() != '{' {
+			c.value()
+			continue
+		}
+		for more := c.enter('{'); more; more = c.more('{') {
+			switch string(c.key()) {
+			case "delta":
+				c.delta()
+			case "text":
+				c.token(c.filled())
+			case "finish_reason":
+				if c.filled() {
+					c.out.Finish = true
+				}
+			default:
+				c.value()
+			}
+		}
+	}
+	return any
+}
+
+// delta reads what one choice adds.
+func (c *chunk) delta() {
+	if c.peek() != '{' {
+		c.value()
+		return
+	}
+	for more := c.enter('{'); more; more = c.more('{') {
+		switch string(c.key()) {
+		case "content", "reasoning", "reasoning_content", "tool_calls", "function_call", "refusal", "audio":
+			c.token(c.filled())
+		default:
+			c.value()
+		}
+	}
+}
+
+func (c *chunk) token(filled bool) { c.out.Token = c.out.Token || filled }
+
+// response reads the Response object inside an event of Responses.
+func (c *chunk) response() {
+	if c.op != helixflow.OpResponses || c.peek() != '{' {
+		c.value()
+		return
+	}
+	for more := c.enter('{'); more; more = c.more('{') {
+		if string(c.key()) == "usage" {
+			c.usage()
+			continue
+		}
+		c.value()
+	}
+}
+
+// usage reads a usage object and reports whether it is one.
+func (c *chunk) usage() bool {
+	if c.peek() != '{' {
+		c.value()
+		return false
+	}
+	c.out.Usage = c.readUsage()
+	c.out.HasUsage = c.out.Usage.Reported
+	return true
+}

@@ -1,0 +1,63 @@
+package helixflow
+
+// Kind says what went wrong, in a closed set. The HTTP status, type and code a
+// caller sees for it stand in router/problem.go and nowhere else.
+type Kind uint8
+
+// The kinds. KindInternal is the zero value, so that a forgotten kind is ours.
+const (
+	KindInternal          Kind = iota // a fault of the router itself
+	KindInvalidRequest                // the request makes no sense
+	KindInvalidJSON                   // the body is not the JSON it should be
+	KindDuplicateKey                  // a key stands twice, or in a second spelling
+	KindMissingModel                  // no model is named
+	KindKeyInQuery                    // a credential stands in the query string
+	KindUnauthenticated               // no credential, or none we know
+	KindModelForbidden                // the model exists, this key may not use it
+	KindModelNotFound                 // no route has this name
+	KindNotFound                      // no such path
+	KindMethodNotAllowed              // the path exists, with another method
+	KindBodyTimeout                   // the client stopped sending its body
+	KindBodyTooLarge                  // the body is above server.max_body
+	KindHeaderTooLarge                // the header is above server.max_header
+	KindUnsupportedMedia              // content type or content encoding
+	KindNoBackend                     // no backend is usable now
+	KindBackendBroken                 // the backend's answer was cut or made no sense
+	KindBackendCredential             // the backend refused the router's own credential
+	KindBackendTimeout                // the backend did not answer in time
+	KindDraining                      // the router is going away
+	KindClientGone                    // the client left; nobody reads this answer
+	NumKinds                          // how many there are, for tables indexed by Kind
+)
+
+var kindNames = [NumKinds]string{
+	KindInternal:          "internal",
+	KindInvalidRequest:    "invalid_request",
+	KindInvalidJSON:       "invalid_json",
+	KindDuplicateKey:      "duplicate_key",
+	KindMissingModel:      "missing_model",
+	KindKeyInQuery:        "key_in_query",
+	KindUnauthenticated:   "unauthenticated",
+	KindModelForbidden:    "model_forbidden",
+	KindModelNotFound:     "model_not_found",
+	KindNotFound:          "not_found",
+	KindMethodNotAllowed:  "method_not_allowed",
+	KindBodyTimeout:       "body_timeout",
+	KindBodyTooLarge:      "body_too_large",
+	KindHeaderTooLarge:    "header_too_large",
+	KindUnsupportedMedia:  "unsupported_media",
+	KindNoBackend:         "no_backend",
+	KindBackendBroken:     "backend_broken",
+	KindBackendCredential: "backend_credential",
+	KindBackendTimeout:    "backend_timeout",
+	KindDraining:          "draining",
+	KindClientGone:        "client_gone",
+}
+
+// String returns the kind's name as logs and metrics write it.
+func (k Kind) String() string {
+	if k >= NumKinds {
+		return kindNames[KindInternal]
+	}
+	return kindNames[k]
+}

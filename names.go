@@ -1,0 +1,13 @@
+package helixflow
+
+// Names of headers the router sets or reads, in the spelling it writes.
+const (
+	HeaderRequestID    = "x-request-id"
+	HeaderProcessingMS = "openai-processing-ms"
+	HeaderShouldRetry  = "x-should-retry"
+	HeaderRetryAfter   = "retry-after"
+	HeaderRetryAfterMS = "retry-after-ms"
+	HeaderAPIKey       = "api-key"   // Azure clients
+	HeaderXAPIKey      = "x-api-key" // Anthropic clients
+	HeaderOwnPrefix    = "x-helixflow-"
+)

@@ -1,0 +1,73 @@
+package router
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/backends"
+)
+
+// This file books what an exchange was, once, at its end.
+
+// account counts the exchange. Requests that found no model are counted under
+// the name of none, so that no caller can invent series.
+func (e *Exchange) account() {
+	s := e.srv
+	series := s.noModel
+	if e.name != nil {
+		series = e.name.route.series
+	}
+	status := e.status
+	if e.left || e.cell.Gone() {
+		status = statusClientGone
+		s.metrics.ClientDisconnect()
+	} else if e.truncated {
+		s.metrics.StreamTruncation()
+	}
+	now := time.Now()
+	series.Request(e.op, e.call.Stream && e.problem == nil, status, now.Sub(e.began))
+	series.Tokens(e.usage)
+	if !e.firstToken.IsZero() {
+		series.FirstToken(e.firstToken.Sub(e.began))
+	}
+	if !e.responded.IsZero() {
+		s.metrics.Overhead(e.overhead())
+	}
+}
+
+// overhead is what the router added before the client got the answer's first
+// frame: the time between the whole request and its sending, and between the
+// first byte of the answer and the frame in hand.
+func (e *Exchange) overhead() time.Duration {
+	return e.sent.Sub(e.bodyRead) + e.responded.Sub(e.answered)
+}
+
+// statusClientGone is nginx's status for a client that left.
+const statusClientGone = 499
+
+// logFailure tells the operator of a backend's failure, at most once a second
+// for all of them: a dead backend must not fill the disk.
+func (s *Server) logFailure(e *Exchange, f *backends.Failure) {
+	if f == nil || f.Gone {
+		return
+	}
+	if dropped, ok := s.failures.allow(time.Now()); ok {
+		s.log.Warn("backend failed", "request_id", string(e.id), "model", e.name.route.model, "backend", f.Backend,
+			"try", e.tries, "error", f.Error(), "unreported_before", dropped)
+	}
+}
+
+// logPanic tells the operator of a panic; stack is where.
+func (s *Server) logPanic(e *Exchange, cause any, stack []byte) {
+	s.metrics.Panic()
+	s.log.Error("panic", "request_id", string(e.id), "endpoint", e.op.String(), "error", fmt.Sprint(cause), "stack", string(stack))
+}
+
+// logProblem tells the operator of an error of the router's own making.
+func (s *Server) logProblem(e *Exchange) {
+	if e.problem.Kind == helixflow.KindInternal {
+		s.log.Log(nil, slog.LevelError, "request failed", "request_id", string(e.id), "error", e.problem.Error())
+	}
+}

@@ -1,0 +1,192 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/internal/metric"
+	"github.com/helixflow/helixflow/internal/openai"
+)
+
+// This file turns a checked configuration into a Snapshot. Config types go no
+// further than here.
+
+// World is what a plan is compiled against, and what outlives it.
+type World struct {
+	Fleet   *backends.Fleet
+	Metrics *metric.Metrics
+	// Sim returns the base URL of the simulated engine with this name, started
+	// if need be.
+	Sim func(name string) (string, error)
+}
+
+// Compile makes the plan of cfg. Endpoints that the fleet has already are
+// adopted. Every key must have its hash: serve fills in those it generates.
+func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error) {
+	s := &Snapshot{
+		Generation: generation,
+		names:      make(map[string]*publicName),
+		maxBody:    cfg.Server.MaxBody,
+		origins:    origins{any: slices.Contains(cfg.Server.CORS.Origins, "*"), list: cfg.Server.CORS.Origins},
+		created:    time.Now().Unix(),
+	}
+	pools := make(map[string]*Pool, len(cfg.Pools))
+	var problems []error
+	for i := range cfg.Pools {
+		p, err := compilePool(&cfg.Pools[i], w)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		pools[p.name] = p
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	for i := range cfg.Models {
+		s.addModel(&cfg.Models[i], pools, w.Metrics)
+	}
+	return s, s.addTenants(cfg)
+}
+
+func compilePool(c *configs.Pool, w World) (*Pool, error) {
+	policy, err := balancer.New(c.Balance)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make pool %s: %w", c.Name, err)
+	}
+	p := &Pool{name: c.Name, policy: policy, static: staticHeader(c), injectUsage: c.Usage == "inject"}
+	for _, b := range c.Backends {
+		spec, err := endpointSpec(c, b.URL, w)
+		if err != nil {
+			return nil, fmt.Errorf("cannot make backend %s of pool %s: %w", b.URL, c.Name, err)
+		}
+		ep := w.Fleet.Adopt(spec)
+		p.endpoints = append(p.endpoints, ep)
+		p.candidates = append(p.candidates, balancer.Candidate{Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight)})
+	}
+	return p, nil
+}
+
+// staticHeader is what every request to the pool carries besides its own.
+func staticHeader(c *configs.Pool) []byte {
+	var b []byte
+	if !c.APIKey.Empty() {
+		b = appendHeader(b, "Authorization", []byte("Bearer "+c.APIKey.Reveal()))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		b = appendHeader(b, name, []byte(c.Headers[name]))
+	}
+	return b
+}
+
+// endpointSpec resolves a backend's URL and reads the files of its TLS.
+func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
+	real := url
+	if name, ok := strings.CutPrefix(url, "sim:"); ok {
+		var err error
+		if real, err = w.Sim(name); err != nil {
+			return backends.Spec{}, err
+		}
+	}
+	spec := backends.Spec{
+		Pool: c.Name, URL: url,
+		Identity: strings.Join([]string{c.TLS.CA, c.TLS.Cert, c.TLS.Key, c.TLS.ServerName, c.Proxy.Reveal()}, "\x00"),
+	}
+	var err error
+	if spec.Address, err = backends.ParseAddress(real); err != nil {
+		return spec, err
+	}
+	if spec.Address.Scheme == "https" {
+		t := c.TLS
+		if spec.TLS, err = backends.NewTLSConfig(t.CA, t.Cert, t.Key, t.ServerName, spec.Address.Host, nil); err != nil {
+			return spec, err
+		}
+	}
+	if !c.Proxy.Empty() {
+		spec.Proxy, err = backends.ParseProxy(c.Proxy.Reveal())
+	}
+	return spec, err
+}
+
+// addModel adds a model's route under its name and its aliases.
+func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, m *metric.Metrics) {
+	target := c.Targets[0]
+	r := &Route{
+		model:      c.Name,
+		pool:       pools[target.Pool],
+		connect:    c.Timeouts.Connect,
+		firstToken: c.Timeouts.FirstToken,
+		idle:       c.Timeouts.Idle,
+		total:      c.Timeouts.Total,
+		keepalive:  c.Timeouts.Keepalive,
+		series:     m.Model(c.Name),
+	}
+	if c.Name == "*" {
+		s.catchAll = &publicName{name: c.Name, index: -1, route: r, target: jsonContent(target.Model)}
+		return
+	}
+	upstream := target.Model
+	if upstream == "" {
+		upstream = c.Name
+	}
+	for _, name := range append([]string{c.Name}, c.Aliases...) {
+		n := &publicName{name: name, index: len(s.listed), route: r}
+		if name != upstream {
+			n.target = jsonContent(upstream)
+		}
+		s.names[name] = n
+		s.listed = append(s.listed, n)
+	}
+}
+
+// jsonContent is a name as the inside of a JSON string; nil for none.
+func jsonContent(name string) []byte {
+	if name == "" {
+		return nil
+	}
+	quoted := openai.AppendJSONString(nil, name)
+	return quoted[1 : len(quoted)-1]
+}
+
+// addTenants builds the keyring and grants each principal its names.
+func (s *Snapshot) addTenants(cfg *configs.Config) error {
+	var entries []authn.Entry
+	for _, t := range cfg.Tenants {
+		for _, k := range t.Keys {
+			entries = append(entries, authn.Entry{Tenant: t.Name, Name: k.Name, Hash: k.Hash, Models: t.Models, Expires: k.Expires, Debug: k.Debug})
+		}
+		if cfg.Auth.Anonymous == t.Name {
+			s.anonymous = authn.Anonymous(t.Name, t.Models)
+			s.grant(s.anonymous)
+		}
+	}
+	var peppers []authn.Pepper
+	for _, p := range cfg.Auth.Peppers {
+		peppers = append(peppers, authn.Pepper{Version: p.Version, Secret: p.Secret})
+	}
+	ring, err := authn.NewKeyring(entries, peppers)
+	if err != nil {
+		return fmt.Errorf("cannot make the keyring: %w", err)
+	}
+	for _, p := range ring.Principals() {
+		s.grant(p)
+	}
+	s.keyring = ring
+	return nil
+}
+
+func (s *Snapshot) grant(p *authn.Principal) {
+	for _, n := range s.listed {
+		if p.MayUse([]byte(n.name)) {
+			p.Allow(n.index)
+		}
+	}
+}

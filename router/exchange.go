@@ -1,0 +1,101 @@
+package router
+
+import (
+	"sync"
+	"time"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/openai"
+)
+
+// Exchange is one request and its answer: all that the walk needs, in typed
+// fields. begin takes one from the pool, finish gives it back; in between it
+// has exactly one owner.
+type Exchange struct {
+	progress
+	call   openai.Call
+	edits  openai.Edits
+	stream bodyStream // the answer as fasthttp reads it
+	idBuf  [40]byte
+}
+
+// progress is the part of an Exchange that starts anew with each request.
+type progress struct {
+	srv    *Server
+	snap   *Snapshot // pinned: no reload can tear this request
+	client client    // the client's side of the exchange
+	cell   *cell     // its connection's
+
+	// What came, filled by intake and scan.
+	op      helixflow.Op
+	modelID []byte      // of OpGetModel: from the path, decoded
+	id      []byte      // the request's id, in idBuf or the client's own
+	header  *buf.Buffer // header lines that travel to the backend
+	body    *buf.Buffer // freed at the first token
+
+	// What was decided.
+	principal     *authn.Principal
+	name          *publicName
+	attempt       *Attempt // the try that answers, or nil
+	tries         int
+	withholdUsage bool // the usage chunk was asked for by us, not by the client
+
+	// What goes back: the attempt's answer, or local.
+	status  int
+	local   *buf.Buffer // an answer of our own: a problem, the list of models
+	problem *helixflow.Error
+	linger  bool // read on after the answer, so that the client can read it
+
+	// What it was, for account.
+	usage      helixflow.Usage
+	began      time.Time
+	bodyRead   time.Time // the whole request was here
+	sent       time.Time // the last try's request was written
+	answered   time.Time // the first byte of its answer came
+	responded  time.Time // the answer's first frame was in hand
+	firstToken time.Time
+	truncated  bool // the answer broke off after its head was out
+	left       bool // a write to the client failed
+}
+
+var exchanges = sync.Pool{New: func() any {
+	e := new(Exchange)
+	e.stream.e = e
+	return e
+}}
+
+// begin takes an Exchange for a request that has just come.
+func (s *Server) begin() *Exchange {
+	e := exchanges.Get().(*Exchange)
+	e.srv = s
+	e.snap = s.snapshot.Load()
+	e.began = time.Now()
+	s.inflight.Add(1)
+	return e
+}
+
+// finish settles the exchange and gives it back: exactly once, always last.
+func (e *Exchange) finish() {
+	s := e.srv
+	if s == nil {
+		panic("BUG: finished an exchange twice")
+	}
+	e.endAttempt()
+	e.account()
+	e.header.Free()
+	e.body.Free()
+	e.local.Free()
+	e.progress = progress{}
+	e.edits.Reset()
+	e.stream.reset()
+	exchanges.Put(e)
+	s.inflight.Add(-1)
+}
+
+// freeBody lets go of the request's body: nothing will be sent again.
+func (e *Exchange) freeBody() {
+	e.body.Free()
+	e.body = nil
+}

@@ -1,0 +1,75 @@
+package router
+
+import (
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/openai"
+)
+
+// This file is the walk of one request. (Admission and the cache take their
+// places between resolve and forward when they exist.)
+
+// serve walks e to an answer. An error is one that the client is to read; the
+// answer itself follows in the body stream, whose Close is the end of e.
+func (s *Server) serve(e *Exchange) error {
+	if err := e.locate(); err != nil {
+		return err
+	}
+	if err := e.authenticate(); err != nil {
+		return err
+	}
+	switch e.op {
+	case helixflow.OpListModels:
+		return e.listModels()
+	case helixflow.OpGetModel:
+		return e.getModel()
+	}
+	if err := e.scan(); err != nil {
+		return err
+	}
+	if err := e.resolve(); err != nil {
+		return err
+	}
+	return e.forward()
+}
+
+// authenticate finds out who asks, from the headers alone: a refusal is cheap.
+func (e *Exchange) authenticate() error {
+	if e.client.ambiguous {
+		return errTwoCredentials
+	}
+	if len(e.client.credential) == 0 {
+		if e.snap.anonymous == nil || e.client.credentialSent {
+			return errNoCredential
+		}
+		e.principal = e.snap.anonymous
+		return nil
+	}
+	p, err := e.snap.keyring.Authenticate(e.client.credential, e.began)
+	if err != nil {
+		return err
+	}
+	e.principal = p
+	return nil
+}
+
+// scan reads the body and finds in it, in one pass, all that routing needs.
+func (e *Exchange) scan() error {
+	if err := e.readBody(); err != nil {
+		return err
+	}
+	return openai.Scan(e.body.B, e.op, &e.call)
+}
+
+// fail turns an error of the walk, or a panic, into the answer.
+func (e *Exchange) fail(err error) {
+	problem, ok := err.(*helixflow.Error)
+	if !ok {
+		problem = &helixflow.Error{Kind: helixflow.KindInternal, Cause: err}
+	}
+	if e.attempt != nil { // a panic between the answer and its relay
+		e.truncated = true
+		e.endAttempt()
+	}
+	e.problem = problem
+	e.answerProblem(problem)
+}

@@ -1,0 +1,317 @@
+package router
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/buf"
+)
+
+// This file takes in what a client sends: path, headers, body. fasthttp lends
+// the first two until the body stream is closed; the body is read into our own
+// buffer, since fasthttp, when it streams, neither enforces a limit nor tells a
+// cut body from a whole one.
+
+const (
+	bodyStep    = 64 << 10         // a body's claimed length is believed this far
+	bodyGrace   = 10 * time.Second // after this a body must have come at bodyRate
+	bodyRate    = 1 << 10          // bytes per second
+	bodySilence = 10 * time.Second
+	maxLinger   = 128 << 20 // bytes of a refused body that are read on and dropped
+	lingerFor   = 10 * time.Second
+	lingerGap   = 2 * time.Second
+)
+
+// client is the asker's side of an exchange, as fasthttp lends it.
+type client struct {
+	ctx            *fasthttp.RequestCtx
+	conn           net.Conn
+	query          []byte
+	credential     []byte
+	origin         []byte
+	credentialSent bool // a credential header came, though perhaps of no use
+	ambiguous      bool // a credential header stands twice
+	bodyUnread     bool // the body was not read to its end
+}
+
+// accept looks over what came before the body.
+func (e *Exchange) accept(ctx *fasthttp.RequestCtx) {
+	e.client.ctx, e.client.conn = ctx, ctx.Conn()
+	e.cell = e.srv.live.find(e.client.conn)
+	e.client.bodyUnread = ctx.Request.IsBodyStream()
+	e.header = buf.Get(1 << 10)
+	e.takeHeaders(&ctx.Request.Header)
+	if e.id == nil {
+		e.id = newRequestID(e.idBuf[:0])
+	}
+	e.header.B = appendHeader(e.header.B, helixflow.HeaderRequestID, e.id)
+}
+
+// takeHeaders reads every header once: credentials are kept for authenticate,
+// what may travel is copied line by line for the backend.
+func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
+	hop := h.Peek(fasthttp.HeaderConnection)
+	if len(hop) <= len("keep-alive") {
+		hop = nil // close, keep-alive: names no header
+	}
+	for k, v := range h.All() {
+		switch string(k) { // in fasthttp's normal form
+		case "Authorization":
+			e.credentialHeader(bearer(v), &e.client.credentialSent)
+		case "Api-Key", "X-Api-Key":
+			e.credentialHeader(v, &e.client.credentialSent)
+		case "Host", "Content-Length", "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
+			"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Accept-Encoding",
+			"Cookie", "Forwarded", "X-Real-Ip", "Openai-Organization", "Openai-Project":
+			// Hop-by-hop, ours to say, or a credential of the client's.
+		case "X-Request-Id":
+			if validRequestID(v) {
+				e.id = v
+			}
+		case "Origin":
+			e.client.origin = v
+		default:
+			if travels(k) && !named(hop, k) {
+				e.header.B = appendHeader(e.header.B, string(k), v)
+			}
+		}
+	}
+}
+
+func (e *Exchange) credentialHeader(v []byte, sent *bool) {
+	if *sent {
+		// The same credential twice, or two: either way it is not for us to choose.
+		e.client.ambiguous = true
+	}
+	*sent = true
+	e.client.credential = v
+}
+
+// bearer is the token of an Authorization header; nil for another scheme.
+func bearer(v []byte) []byte {
+	const scheme = "bearer "
+	if len(v) <= len(scheme) || !bytes.EqualFold(v[:len(scheme)], []byte(scheme)) {
+		return nil
+	}
+	return bytes.TrimSpace(v[len(scheme):])
+}
+
+// travels reports whether a header that has no role of its own goes on to the
+// backend: neither ours nor what a proxy says of the client's address does.
+func travels(k []byte) bool {
+	return !hasPrefixFold(k, helixflow.HeaderOwnPrefix) && !hasPrefixFold(k, "x-forwarded-")
+}
+
+func hasPrefixFold(k []byte, prefix string) bool {
+	if len(k) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		if k[i]|0x20 != prefix[i]|0x20 {
+			return false
+		}
+	}
+	return true
+}
+
+// named reports whether the Connection header names k.
+func named(hop, k []byte) bool {
+	for len(hop) > 0 {
+		token := hop
+		if i := bytes.IndexByte(hop, ','); i >= 0 {
+			token, hop = hop[:i], hop[i+1:]
+		} else {
+			hop = nil
+		}
+		if bytes.EqualFold(bytes.TrimSpace(token), k) {
+			return true
+		}
+	}
+	return false
+}
+
+func appendHeader(dst []byte, k string, v []byte) []byte {
+	dst = append(dst, k...)
+	dst = append(dst, ": "...)
+	dst = append(dst, v...)
+	return append(dst, "\r\n"...)
+}
+
+// newRequestID appends "req_" and 32 hex digits: random, not secret.
+func newRequestID(dst []byte) []byte {
+	const digits = "0123456789abcdef"
+	dst = append(dst, "req_"...)
+	for range 2 {
+		for x, i := rand.Uint64(), 0; i < 16; i++ {
+			dst = append(dst, digits[x&15])
+			x >>= 4
+		}
+	}
+	return dst
+}
+
+// validRequestID accepts a caller's own id if it is short and plain.
+func validRequestID(v []byte) bool {
+	if len(v) == 0 || len(v) > 128 {
+		return false
+	}
+	for _, c := range v {
+		if c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// locate finds the operation by the exact raw path, with or without /v1.
+func (e *Exchange) locate() error {
+	uri := e.client.ctx.Request.Header.RequestURI()
+	path := uri
+	if i := bytes.IndexByte(uri, '?'); i >= 0 {
+		path, e.client.query = uri[:i], uri[i+1:]
+		if keyInQuery(e.client.query) {
+			return errKeyInQuery
+		}
+	}
+	op, modelID := operation(path)
+	if op == helixflow.OpUnknown {
+		return errNotFound
+	}
+	e.op, e.modelID = op, modelID
+	get := op == helixflow.OpListModels || op == helixflow.OpGetModel
+	h := &e.client.ctx.Request.Header
+	if get && !h.IsGet() && !h.IsHead() || !get && !h.IsPost() {
+		return errMethod
+	}
+	return nil
+}
+
+// allowedMethods is the Allow header of an operation.
+func allowedMethods(op helixflow.Op) string {
+	if op == helixflow.OpListModels || op == helixflow.OpGetModel {
+		return "GET, HEAD, OPTIONS"
+	}
+	return "POST, OPTIONS"
+}
+
+// readBody reads the whole body into e.body.
+func (e *Exchange) readBody() error {
+	h := &e.client.ctx.Request.Header
+	if err := checkMedia(h); err != nil {
+		return err
+	}
+	length := h.ContentLength()
+	if int64(length) > e.snap.maxBody {
+		e.linger = true
+		return tooLarge(e.snap.maxBody)
+	}
+	src := e.client.ctx.Request.BodyStream()
+	if src == nil || length == 0 {
+		e.body = buf.Get(0)
+		e.bodyRead = time.Now()
+		return nil
+	}
+	// One byte more than the length, so that the end shows without another read.
+	e.body = buf.Get(min(max(length, 4<<10), bodyStep) + 1)
+	if err := e.fillBody(src, length); err != nil {
+		return err
+	}
+	e.client.bodyUnread = false
+	e.bodyRead = time.Now()
+	return nil
+}
+
+// fillBody reads src to its end. length is -1 for a chunked body.
+func (e *Exchange) fillBody(src io.Reader, length int) error {
+	now := e.began
+	for reads := 0; ; reads++ {
+		if reads > 0 {
+			// The first read is of what came with the header.
+			now = time.Now()
+			if !fastEnough(len(e.body.B), now.Sub(e.began)) {
+				e.linger = true
+				return errBodyTimeout
+			}
+			_ = e.client.conn.SetReadDeadline(now.Add(bodySilence))
+		}
+		e.body = e.body.Grow(1)
+		room := e.body.B[len(e.body.B):cap(e.body.B)]
+		n, err := src.Read(room)
+		e.body.B = e.body.B[:len(e.body.B)+n]
+		if int64(len(e.body.B)) > e.snap.maxBody {
+			e.linger = true
+			return tooLarge(e.snap.maxBody)
+		}
+		switch {
+		case length >= 0 && len(e.body.B) == length:
+			return nil
+		case err == io.EOF && length < 0:
+			return nil
+		case err != nil:
+			return bodyError(err)
+		}
+	}
+}
+
+func fastEnough(got int, after time.Duration) bool {
+	return after <= bodyGrace || float64(got) >= bodyRate*(after-bodyGrace).Seconds()
+}
+
+// bodyError is why a body did not come whole.
+func bodyError(err error) error {
+	var ne net.Error
+	switch {
+	case errors.As(err, &ne) && ne.Timeout():
+		return errBodyTimeout
+	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &ne):
+		return errClientGone
+	default:
+		return &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The body's framing is malformed.", Cause: err}
+	}
+}
+
+func checkMedia(h *fasthttp.RequestHeader) error {
+	ct := h.ContentType()
+	if i := bytes.IndexByte(ct, ';'); i >= 0 {
+		ct = ct[:i]
+	}
+	ct = bytes.TrimSpace(ct)
+	if len(ct) > 0 && !bytes.EqualFold(ct, []byte("application/json")) {
+		return errContentType
+	}
+	ce := h.Peek(fasthttp.HeaderContentEncoding)
+	if len(ce) > 0 && !bytes.EqualFold(ce, []byte("identity")) {
+		return errEncoding
+	}
+	return nil
+}
+
+// lingerOn reads what is left of a refused body after the answer was written,
+// since closing with bytes unread would reset the connection before the client
+// has read the answer. fasthttp calls it with the connection for its own.
+func lingerOn(conn net.Conn) {
+	if tc, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = tc.CloseWrite()
+	}
+	end := time.Now().Add(lingerFor)
+	b := buf.Get(bodyStep)
+	defer b.Free()
+	for total := 0; total < maxLinger; {
+		now := time.Now()
+		if !now.Before(end) {
+			return
+		}
+		_ = conn.SetReadDeadline(now.Add(lingerGap))
+		n, err := conn.Read(b.B[:cap(b.B)])
+		if total += n; err != nil {
+			return
+		}
+	}
+}

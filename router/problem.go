@@ -1,0 +1,128 @@
+package router
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/openai"
+)
+
+// This file is the only place that turns a kind of error into a status, a type
+// and a code.
+
+// form is how a kind of error looks to a client. retry is x-should-retry,
+// which stops or starts the retries of OpenAI's SDKs.
+type form struct {
+	status int
+	typ    string
+	code   string
+	text   string // when the error brings none
+	retry  retryAdvice
+}
+
+type retryAdvice uint8
+
+const (
+	adviseNothing retryAdvice = iota
+	adviseRetry
+	adviseNoRetry
+)
+
+const (
+	typeInvalid = "invalid_request_error"
+	typeServer  = "server_error"
+)
+
+var forms = [helixflow.NumKinds]form{
+	helixflow.KindInternal:          {500, typeServer, "internal_error", "The router met an internal error.", adviseNothing},
+	helixflow.KindInvalidRequest:    {400, typeInvalid, "", "The request is not valid.", adviseNothing},
+	helixflow.KindInvalidJSON:       {400, typeInvalid, "invalid_json", "The body is not a valid JSON object.", adviseNothing},
+	helixflow.KindDuplicateKey:      {400, typeInvalid, "duplicate_key", "A key of the body stands twice.", adviseNothing},
+	helixflow.KindMissingModel:      {400, typeInvalid, "missing_model", "You must provide a model parameter.", adviseNothing},
+	helixflow.KindKeyInQuery:        {400, typeInvalid, "key_in_query", "Credentials are not accepted in the query string: it ends up in logs. Send them in the Authorization header.", adviseNothing},
+	helixflow.KindUnauthenticated:   {401, typeInvalid, "invalid_api_key", "Incorrect API key provided.", adviseNothing},
+	helixflow.KindModelForbidden:    {403, typeInvalid, "model_not_allowed", "This API key may not use this model.", adviseNothing},
+	helixflow.KindModelNotFound:     {404, typeInvalid, "model_not_found", "The model does not exist.", adviseNothing},
+	helixflow.KindNotFound:          {404, typeInvalid, "unknown_url", "Unknown request URL. Check the path and the method.", adviseNothing},
+	helixflow.KindMethodNotAllowed:  {405, typeInvalid, "method_not_allowed", "This method is not allowed on this path.", adviseNothing},
+	helixflow.KindBodyTimeout:       {408, typeInvalid, "request_timeout", "The request's body did not arrive in time.", adviseNothing},
+	helixflow.KindBodyTooLarge:      {413, typeInvalid, "request_too_large", "The request's body is too large.", adviseNothing},
+	helixflow.KindHeaderTooLarge:    {431, typeInvalid, "header_too_large", "The request's header is too large.", adviseNothing},
+	helixflow.KindUnsupportedMedia:  {415, typeInvalid, "unsupported_media_type", "The body must be JSON, not encoded.", adviseNothing},
+	helixflow.KindNoBackend:         {503, typeServer, "no_backend_available", "No backend of this model is available now.", adviseRetry},
+	helixflow.KindBackendBroken:     {502, typeServer, "upstream_error", "The backend's answer was interrupted or made no sense.", adviseNothing},
+	helixflow.KindBackendCredential: {502, typeServer, "upstream_error", "The backend refused the router's credential. This is for the router's operator to mend.", adviseNoRetry},
+	helixflow.KindBackendTimeout:    {504, typeServer, "upstream_timeout", "The backend did not answer in time.", adviseNothing},
+	helixflow.KindDraining:          {503, typeServer, "draining", "The router is shutting down.", adviseRetry},
+	helixflow.KindClientGone:        {499, typeServer, "client_gone", "The client closed the connection.", adviseNothing},
+}
+
+// Codes of the error frame of a stream whose head is out already.
+const (
+	codeInterrupted = "upstream_interrupted"
+	codeStalled     = "upstream_timeout"
+	codeDraining    = "draining"
+)
+
+func text(p *helixflow.Error) string {
+	if p.Public != "" {
+		return p.Public
+	}
+	return forms[p.Kind].text
+}
+
+// answerProblem makes p the exchange's answer.
+func (e *Exchange) answerProblem(p *helixflow.Error) {
+	e.status = forms[p.Kind].status
+	e.local.Free()
+	e.local = buf.Get(512)
+	e.local.B = problemBody(e.local.B, p)
+}
+
+// retryHeaders calls set with what the client's SDK is told about retrying.
+func retryHeaders(p *helixflow.Error, set func(name, value string)) {
+	switch forms[p.Kind].retry {
+	case adviseRetry:
+		set(helixflow.HeaderShouldRetry, "true")
+	case adviseNoRetry:
+		set(helixflow.HeaderShouldRetry, "false")
+	}
+	after := p.RetryAfter
+	if after <= 0 {
+		return
+	}
+	set(helixflow.HeaderRetryAfter, strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
+	set(helixflow.HeaderRetryAfterMS, strconv.FormatInt(after.Milliseconds(), 10))
+}
+
+// Predeclared errors of the hot path.
+var (
+	errNoCredential   = &helixflow.Error{Kind: helixflow.KindUnauthenticated, Public: "You didn't provide an API key. Send it in the Authorization header: Authorization: Bearer YOUR_KEY."}
+	errTwoCredentials = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "A header that carries credentials stands twice."}
+	errKeyInQuery     = &helixflow.Error{Kind: helixflow.KindKeyInQuery}
+	errNotFound       = &helixflow.Error{Kind: helixflow.KindNotFound}
+	errMethod         = &helixflow.Error{Kind: helixflow.KindMethodNotAllowed}
+	errMissingModel   = &helixflow.Error{Kind: helixflow.KindMissingModel, Param: "model"}
+	errForbidden      = &helixflow.Error{Kind: helixflow.KindModelForbidden, Param: "model"}
+	errContentType    = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The Content-Type must be application/json."}
+	errEncoding       = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The body must not be compressed: Content-Encoding is not accepted."}
+	errBodyTimeout    = &helixflow.Error{Kind: helixflow.KindBodyTimeout}
+	errClientGone     = &helixflow.Error{Kind: helixflow.KindClientGone}
+	errDraining       = &helixflow.Error{Kind: helixflow.KindDraining, RetryAfter: time.Second}
+	errAllBusy        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this model is at its limit."}
+)
+
+// problemBody appends the error object of p.
+func problemBody(dst []byte, p *helixflow.Error) []byte {
+	f := &forms[p.Kind]
+	return openai.AppendErrorBody(dst, text(p), f.typ, p.Param, f.code)
+}
+
+func tooLarge(limit int64) *helixflow.Error {
+	return &helixflow.Error{
+		Kind:   helixflow.KindBodyTooLarge,
+		Public: "The request's body is above the limit of " + strconv.FormatInt(limit, 10) + " bytes.",
+	}
+}

@@ -1,0 +1,140 @@
+package router
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/helixflow/helixflow"
+)
+
+// This file writes the head of every answer and hands its body to the relay.
+
+const statusUnauthorized = fasthttp.StatusUnauthorized
+
+// answerHead is the head of a backend's answer.
+type answerHead struct{ fasthttp.ResponseHeader }
+
+func (h *answerHead) isEventStream() bool {
+	const sse = "text/event-stream"
+	ct := h.ContentType()
+	return len(ct) >= len(sse) && bytes.EqualFold(ct[:len(sse)], []byte(sse))
+}
+
+// respond writes the answer's head and makes e its body stream; fasthttp reads
+// the body and ends e by closing it.
+func (e *Exchange) respond(ctx *fasthttp.RequestCtx) {
+	r := &ctx.Response
+	r.SetStatusCode(e.status)
+	h := &r.Header
+	if e.attempt != nil {
+		copyHead(h, &e.attempt.head.ResponseHeader)
+	} else {
+		h.SetContentType("application/json")
+	}
+	if e.problem != nil {
+		retryHeaders(e.problem, h.Set)
+		if e.problem.Kind == helixflow.KindMethodNotAllowed {
+			h.Set(fasthttp.HeaderAllow, allowedMethods(e.op))
+		}
+	}
+	h.SetBytesV(helixflow.HeaderRequestID, e.id)
+	var ms [20]byte
+	h.SetBytesV(helixflow.HeaderProcessingMS, strconv.AppendInt(ms[:0], time.Since(e.began).Milliseconds(), 10))
+	e.cors(h)
+	if e.srv.draining.Load() || e.problem != nil && e.problem.Kind == helixflow.KindClientGone {
+		h.SetConnectionClose()
+	}
+	if e.linger {
+		h.SetConnectionClose()
+		ctx.Hijack(lingerOn)
+	}
+	e.armWrite(time.Now())
+	r.SetBodyStream(&e.stream, e.bodySize(h))
+}
+
+// bodySize is the answer's length, or -1 for one that is sent in chunks.
+func (e *Exchange) bodySize(h *fasthttp.ResponseHeader) int {
+	a := e.attempt
+	switch {
+	case a == nil:
+		return len(e.local.B)
+	case a.events:
+		h.Set(fasthttp.HeaderCacheControl, "no-cache")
+		h.Set("X-Accel-Buffering", "no") // nginx in front must not hold events back
+		return -1
+	case a.whole:
+		return len(a.text.B)
+	default:
+		return int(a.lease.BodyLength())
+	}
+}
+
+// copyHead copies what of a backend's head is meant for the client.
+func copyHead(dst, src *fasthttp.ResponseHeader) {
+	dst.SetContentTypeBytes(src.ContentType())
+	for k, v := range src.All() {
+		switch string(k) { // in fasthttp's normal form
+		case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding",
+			"Upgrade", "Content-Length", "Content-Type", "Date", "Server", "Set-Cookie", "Alt-Svc",
+			"X-Request-Id", "Openai-Processing-Ms", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers":
+			// Hop-by-hop, of the backend's own connection, or ours to say.
+		default:
+			if !hasPrefixFold(k, helixflow.HeaderOwnPrefix) {
+				dst.AddBytesKV(k, v)
+			}
+		}
+	}
+}
+
+// cors answers a browser whose origin is allowed.
+func (e *Exchange) cors(h *fasthttp.ResponseHeader) {
+	o := &e.snap.origins
+	if !o.configured() {
+		return
+	}
+	h.Add(fasthttp.HeaderVary, "Origin")
+	if len(e.client.origin) > 0 && o.allow(e.client.origin) {
+		h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, e.client.origin)
+		h.Set(fasthttp.HeaderAccessControlExposeHeaders, "X-Request-Id, Openai-Processing-Ms, Retry-After, Retry-After-Ms, X-Should-Retry")
+	}
+}
+
+// preflight answers a browser's question whether it may call; false when ctx
+// asks something else.
+func (s *Server) preflight(ctx *fasthttp.RequestCtx) bool {
+	o := &s.snapshot.Load().origins
+	if !ctx.IsOptions() || !o.configured() || len(ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod)) == 0 {
+		return false
+	}
+	h := &ctx.Response.Header
+	ctx.SetStatusCode(fasthttp.StatusNoContent)
+	h.Set(fasthttp.HeaderVary, "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
+	origin := ctx.Request.Header.Peek(fasthttp.HeaderOrigin)
+	if len(origin) == 0 || !o.allow(origin) {
+		return true
+	}
+	h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
+	h.Set(fasthttp.HeaderAccessControlAllowMethods, "GET, POST, OPTIONS")
+	h.Set(fasthttp.HeaderAccessControlMaxAge, "600")
+	if asked := ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestHeaders); len(asked) > 0 {
+		h.SetBytesV(fasthttp.HeaderAccessControlAllowHeaders, asked)
+	}
+	return true
+}
+
+// armWrite bounds how long the client may leave a write waiting. Moving a timer
+// for every write would cost more than the write: the deadline lies between
+// one and two stalls ahead.
+func (e *Exchange) armWrite(now time.Time) {
+	c := e.cell
+	if c.writeUntil.Sub(now) < clientStall {
+		c.writeUntil = now.Add(2 * clientStall)
+		_ = e.client.conn.SetWriteDeadline(c.writeUntil)
+	}
+}
+
+// clientStall is how long a client may take nothing of what is written.
+const clientStall = 20 * time.Second

@@ -1,0 +1,103 @@
+package router
+
+import (
+	"strings"
+	"time"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/metric"
+)
+
+// Snapshot is the immutable plan: who may ask, which names exist and where
+// they lead. It is published whole by one pointer store, loaded once per
+// request and pinned in its Exchange, so that no reload can tear a request.
+type Snapshot struct {
+	Generation uint64
+	keyring    *authn.Keyring
+	anonymous  *authn.Principal // nil: nobody without a key
+	names      map[string]*publicName
+	listed     []*publicName // in the configuration's order
+	catchAll   *publicName   // the model "*"; nil without one
+	maxBody    int64
+	origins    origins
+	created    int64 // Unix seconds; the models' creation as clients see it
+}
+
+// publicName is a name callers may ask for: a model's own or an alias.
+type publicName struct {
+	name    string
+	index   int    // bit in a Principal's grants
+	target  []byte // the model's name at the backend, JSON-escaped; nil: as asked
+	aliased bool
+	route   *Route
+}
+
+// Route is where a model leads, and by which rules.
+type Route struct {
+	model      string
+	pool       *Pool
+	connect    time.Duration
+	firstToken time.Duration
+	idle       time.Duration
+	total      time.Duration
+	keepalive  time.Duration
+	series     *metric.ModelSeries
+}
+
+// Pool is a set of interchangeable endpoints and the policy that picks one.
+type Pool struct {
+	name        string
+	policy      balancer.Policy
+	candidates  []balancer.Candidate // as in endpoints
+	endpoints   []*backends.Endpoint
+	static      []byte // header lines of every request: credential, extra headers
+	injectUsage bool
+}
+
+// origins are the browser origins that may call; "*" is any.
+type origins struct {
+	any  bool
+	list []string
+}
+
+func (o *origins) allow(origin []byte) bool {
+	if o.any {
+		return true
+	}
+	for _, s := range o.list {
+		if s == string(origin) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *origins) configured() bool { return o.any || len(o.list) > 0 }
+
+// lookup finds the name that a caller asks for, and whether p may use it.
+func (s *Snapshot) lookup(model []byte, p *authn.Principal) (*publicName, error) {
+	if n := s.names[string(model)]; n != nil {
+		if !p.Allowed(n.index) {
+			return nil, errForbidden
+		}
+		return n, nil
+	}
+	if s.catchAll == nil {
+		return nil, modelNotFound(model)
+	}
+	if !p.MayUse(model) {
+		return nil, errForbidden
+	}
+	return s.catchAll, nil
+}
+
+func modelNotFound(model []byte) error {
+	return &helixflow.Error{
+		Kind:   helixflow.KindModelNotFound,
+		Param:  "model",
+		Public: "The model `" + strings.ToValidUTF8(string(model), "\uFFFD") + "` does not exist or you do not have access to it.",
+	}
+}
