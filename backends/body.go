@@ -80,10 +80,15 @@ func (l *Lease) More() bool {
 		return true
 	case b.framing != byChunks || b.left > int64(b.lent):
 		return len(rest) > 0
-	case len(rest) < 2:
-		return false
+	case b.inTrailer:
+		return bytes.HasPrefix(rest, []byte("\r\n")) || bytes.Contains(rest, []byte("\r\n\r\n"))
 	}
-	rest = rest[2:] // the CRLF that ends the lent chunk
+	if b.inChunk { // its CRLF is due
+		if len(rest) < 2 {
+			return false
+		}
+		rest = rest[2:]
+	}
 	i := bytes.IndexByte(rest, '\n')
 	if i > 0 && rest[0] == '0' {
 		return bytes.Contains(rest, []byte("\r\n\r\n"))
@@ -163,6 +168,9 @@ func (l *Lease) line(limit int, malformed error) ([]byte, error) {
 		p, _ := br.Peek(br.Buffered())
 		if i := bytes.IndexByte(p[seen:], '\n'); i >= 0 {
 			end := seen + i
+			if end >= limit {
+				return nil, malformed
+			}
 			if end == 0 || p[end-1] != '\r' || bytes.IndexByte(p[:end-1], '\r') >= 0 {
 				return nil, malformed
 			}

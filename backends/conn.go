@@ -14,6 +14,7 @@ const readBufferSize = 8 << 10
 // endpoint's idle stack, and once broken it never serves again.
 type Conn struct {
 	raw       net.Conn // the TCP socket; set before the TLS handshake starts
+	peek      *peeker  // nil over TLS, where bytes may come unasked
 	nc        net.Conn // what is read and written: raw, or TLS over it
 	br        *bufio.Reader
 	idleSince time.Time

@@ -16,6 +16,10 @@ import (
 // closes its side after 5 s: ours must be the one to let go first.
 const idleMax = 4 * time.Second
 
+// A connection taken up again within this time is not looked at: under load
+// that would add a system call to every request.
+const peekAfter = 2 * time.Millisecond
+
 // Spec is what makes an endpoint the one it is: two specs that are equal in
 // Pool, URL and the TLS and proxy settings named by Identity share connections.
 type Spec struct {
@@ -75,13 +79,29 @@ func (ep *Endpoint) dial(o *Outgoing, now time.Time) (*Conn, error) {
 		return nil, &Failure{Phase: PhaseConnect, Timeout: err != nil && isTimeout(err), Gone: gone, Backend: ep.url, Err: orGone(err, gone)}
 	}
 	c.nc = nc
+	if nc == c.raw {
+		c.peek = newPeeker(c.raw)
+	}
 	c.br = bufio.NewReaderSize(nc, readBufferSize)
 	return c, nil
 }
 
-// take pops the connection used last, or nil. What has been idle too long is
-// left to the sweep.
+// take pops the connection used last, or nil. One that was idle for more than
+// a moment is looked at first: bytes that came unasked must not be taken for
+// the next answer, and a closed one need not be tried.
 func (ep *Endpoint) take(now time.Time) *Conn {
+	for {
+		c := ep.pop(now)
+		if c == nil || now.Sub(c.idleSince) < peekAfter || c.peek.silent() {
+			return c
+		}
+		c.close()
+	}
+}
+
+// pop takes the connection used last off the stack. What has been idle too long
+// is left to the sweep.
+func (ep *Endpoint) pop(now time.Time) *Conn {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	n := len(ep.idle)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
 	"syscall"
 	"time"
 
@@ -59,7 +60,7 @@ func (l *Lease) Endpoint() *Endpoint { return l.ep }
 // Next. A pooled connection that turns out to be dead, before any byte of an
 // answer, is replaced by a fresh one once. Errors are *Failure.
 func (l *Lease) RoundTrip(o *Outgoing, head *fasthttp.ResponseHeader) error {
-	now := time.Now()
+	now := o.Now
 	l.hangup = o.Hangup
 	if c := l.ep.take(now); c != nil {
 		if !o.Hangup.Arm(c) {
@@ -202,7 +203,9 @@ func (l *Lease) Next() ([]byte, error) {
 	if err == nil || err == io.EOF {
 		return p, err
 	}
-	return nil, &Failure{Phase: PhaseBody, Timeout: isTimeout(err), Backend: l.ep.url, Err: err}
+	// Nobody but Break closes a connection that is leased.
+	gone := errors.Is(err, net.ErrClosed)
+	return nil, &Failure{Phase: PhaseBody, Timeout: isTimeout(err), Gone: gone, Backend: l.ep.url, Err: err}
 }
 
 // Wait bounds the following calls of Next: they fail with a timeout after
@@ -221,9 +224,9 @@ func (l *Lease) Drain(now time.Time) {
 }
 
 // Finish ends the lease: the connection is kept if its answer was read to the
-// proper end and nobody broke it, and the endpoint is counted out. A Lease that
-// holds nothing does nothing.
-func (l *Lease) Finish(o Outcome) {
+// proper end and nobody broke it, and the endpoint is counted out; now is when. A
+// Lease that holds nothing does nothing.
+func (l *Lease) Finish(o Outcome, now time.Time) {
 	if l.ep == nil {
 		return
 	}
@@ -235,7 +238,7 @@ func (l *Lease) Finish(o Outcome) {
 		armed := l.hangup.Disarm(c)
 		if o == Served && armed && whole && l.reusable && c.br.Buffered() == 0 {
 			c.answers++
-			l.ep.put(c, time.Now())
+			l.ep.put(c, now)
 		} else {
 			c.close()
 		}

@@ -31,6 +31,7 @@ type Outgoing struct {
 	Body      []byte        // nil for a GET
 	Edits     *openai.Edits // changes to Body; nil for none
 	Hangup    Hangup
+	Now       time.Time // about when RoundTrip is called
 	Connect   time.Duration
 	FirstByte time.Duration
 	Deadline  time.Time // of the whole exchange; zero for none

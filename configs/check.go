@@ -22,7 +22,7 @@ func at(parts ...any) []step {
 	for i, part := range parts {
 		switch part := part.(type) {
 		case string:
-			path[i] = step{key: part, index: -1}
+			path[i] = keyStep(part)
 		case int:
 			path[i] = step{index: part}
 		default:
@@ -30,6 +30,11 @@ func at(parts ...any) []step {
 		}
 	}
 	return path
+}
+
+// below is the path of a key in what path leads to.
+func below(path []step, key string) []step {
+	return append(slices.Clone(path), keyStep(key))
 }
 
 // find returns the node at the path, or the nearest one above it; there tells

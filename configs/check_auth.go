@@ -60,12 +60,12 @@ func checkTenants(r *reader, c *Config) {
 }
 
 func checkKey(r *reader, k *Key, path []step, peppers []Pepper, ids names) {
-	hash := append(path[:len(path):len(path)], at("hash")...)
+	hash := below(path, "hash")
 	switch {
 	case k.Generate && k.Hash != "":
 		r.wrong(hash, "excludes generate: true; a key is either made at start or known by its hash")
 		return
-	case k.Generate || r.refused(append(path[:len(path):len(path)], at("generate")...)):
+	case k.Generate || r.refused(below(path, "generate")):
 		return
 	case k.Hash == "":
 		r.wrong(hash, "is missing: write what `helixflow keys new` prints, or generate: true")

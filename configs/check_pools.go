@@ -161,8 +161,7 @@ func checkHeaders(r *reader, i int, p *Pool) {
 		name, path := e.key.text, at("pools", i, "headers", e.key.text)
 		lower := strings.ToLower(name)
 		switch {
-		case !isToken(name):
-			r.wrong(path, "is not a header name")
+		case !isToken(name): // told
 		case ownHeaders[lower] || strings.HasPrefix(lower, helixflow.HeaderOwnPrefix):
 			r.wrong(path, "is a header the router writes itself")
 		case lower == "authorization" && !p.APIKey.Empty():

@@ -42,9 +42,9 @@ func (r *reader) shownOr(path []step, byDefault string) string {
 func (r *reader) pair(path []step, cert, key string) {
 	switch {
 	case cert != "" && key == "":
-		r.wrong(append(path, at("key")...), "is missing: cert needs its key")
+		r.wrong(below(path, "key"), "is missing: cert needs its key")
 	case cert == "" && key != "":
-		r.wrong(append(path, at("cert")...), "is missing: key needs its cert")
+		r.wrong(below(path, "cert"), "is missing: key needs its cert")
 	}
 }
 

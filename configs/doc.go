@@ -18,4 +18,4 @@
 // concurrent use.
 package configs
 
-//go:generate go test -run=^TestSchemaFile$ -update .
+//go:generate go test -run=TestSchemaFile -update .

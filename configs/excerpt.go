@@ -52,6 +52,7 @@ func (s *source) show(line int) []rune {
 	if s.unread {
 		return onlyKnownWords(text)
 	}
+	maskComment(text)
 	for _, m := range s.masks {
 		if m.start.line > line || m.end.line < line || m.end.line == line && m.end.col <= 1 {
 			continue
@@ -70,6 +71,17 @@ func (s *source) show(line int) []rune {
 		}
 	}
 	return text
+}
+
+// maskComment masks what follows a #: perhaps a value that was commented out.
+func maskComment(text []rune) {
+	comment := false
+	for i, r := range text {
+		if comment && r != ' ' {
+			text[i] = '*'
+		}
+		comment = comment || r == '#' && (i == 0 || text[i-1] == ' ')
+	}
 }
 
 // onlyKnownWords masks the letters and digits of every word that is not a key

@@ -28,7 +28,7 @@ func parseHostile(t *testing.T, data []byte) error {
 		return nil
 	}
 	require.Nil(t, c)
-	problems, ok := err.(Problems) //nolint:errorlint // the promise is the type itself
+	problems, ok := err.(Problems)
 	require.True(t, ok)
 	require.NotEmpty(t, problems)
 	require.LessOrEqual(t, len(problems), maxProblems+1)

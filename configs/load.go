@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -80,6 +79,25 @@ type reader struct {
 type step struct {
 	key   string
 	index int
+}
+
+// keyStep is the step to a key; one that is not a short word goes unnamed.
+func keyStep(key string) step {
+	if len(key) > quoteMax || !isToken(key) {
+		key = "…"
+	}
+	return step{key: key, index: -1}
+}
+
+// doubtful is the step to a key that is not one of the table. A key without a
+// value, or with more than a word in it, may be a secret whose colon got lost:
+// it is not shown.
+func (r *reader) doubtful(e entry) step {
+	if s := keyStep(e.key.text); e.value.kind != nullNode && s.key == e.key.text {
+		return s
+	}
+	r.mask(e.key)
+	return keyStep("…")
 }
 
 func (r *reader) read(data []byte) *Config {
@@ -162,8 +180,6 @@ func pathText(path []step) string {
 		switch {
 		case s.index >= 0:
 			fmt.Fprintf(&b, "[%d]", s.index)
-		case !plainKey(s.key):
-			b.WriteString("[" + quote(s.key) + "]")
 		default:
 			if b.Len() > 0 {
 				b.WriteByte('.')
@@ -172,15 +188,6 @@ func pathText(path []step) string {
 		}
 	}
 	return b.String()
-}
-
-func plainKey(s string) bool {
-	for _, r := range s {
-		if r >= utf8.RuneSelf || r != '_' && r != '-' && !isAlnum(byte(r)) {
-			return false
-		}
-	}
-	return s != "" && len(s) <= quoteMax
 }
 
 func isAlnum(c byte) bool {

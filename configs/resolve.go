@@ -2,6 +2,7 @@ package configs
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -46,6 +47,7 @@ func (s *resolver) node(n ast.Node) *node {
 	case *ast.LiteralNode:
 		literal := scalar(textNode, n.Value.Value, n.Start)
 		literal.end = endOf(n.Value.GetToken())
+		s.r.mask(literal)
 		return literal
 	case *ast.NullNode:
 		return scalar(nullNode, "", n.GetToken())
@@ -54,7 +56,11 @@ func (s *resolver) node(n ast.Node) *node {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
 		return scalar(numberNode, n.GetToken().Value, n.GetToken())
 	case *ast.StringNode:
-		return scalar(textNode, n.Value, n.GetToken())
+		value := scalar(textNode, n.Value, n.GetToken())
+		if strings.Contains(strings.TrimSpace(n.GetToken().Origin), "\n") {
+			s.r.mask(value) // no value of ours has several lines: a lost quote made it swallow others
+		}
+		return value
 	}
 	return s.fail(placeOf(n), "this kind of YAML is not supported here")
 }
@@ -120,16 +126,19 @@ func (s *resolver) mapping(n ast.Node, values []*ast.MappingValueNode) *node {
 		if !ok {
 			continue
 		}
-		s.r.push(step{key: key.text, index: -1})
+		s.r.push(keyStep(key.text))
 		value := s.node(v.Value)
-		if first, twice := seen[key.text]; twice {
-			s.r.mask(value)
-			s.r.report(key.at, "is given twice; first on line %d", first.line)
-		} else {
+		s.r.pop()
+		first, twice := seen[key.text]
+		if !twice {
 			seen[key.text] = key.at
 			m.keys = append(m.keys, entry{key, value})
 			m.size += value.size
+			continue
 		}
+		s.r.mask(value)
+		s.r.push(s.r.doubtful(entry{key, value}))
+		s.r.report(key.at, "is given twice; first on line %d", first.line)
 		s.r.pop()
 	}
 	s.merge(m, seen, merges)

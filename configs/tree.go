@@ -103,7 +103,7 @@ func checkBytes(data string) *Problem {
 			return problemAt(at(), "is not UTF-8: byte 0x%02x", data[i])
 		case r < ' ' && r != '\t' && r != '\r', r == 0x7f:
 			return problemAt(at(), "holds a control character, 0x%02x; is this a text file?", r)
-		case strings.ContainsRune(",:-[]{}", r):
+		case r == ',', r == ':', r == '-', r == '[', r == ']', r == '{', r == '}':
 			marks++
 		}
 	}

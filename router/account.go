@@ -11,9 +11,9 @@ import (
 
 // This file books what an exchange was, once, at its end.
 
-// account counts the exchange. Requests that found no model are counted under
+// account counts the exchange, which ended at now. Requests that found no model are counted under
 // the name of none, so that no caller can invent series.
-func (e *Exchange) account() {
+func (e *Exchange) account(now time.Time) {
 	s := e.srv
 	series := s.noModel
 	if e.name != nil {
@@ -26,7 +26,6 @@ func (e *Exchange) account() {
 	} else if e.truncated {
 		s.metrics.StreamTruncation()
 	}
-	now := time.Now()
 	series.Request(e.op, e.call.Stream && e.problem == nil, status, now.Sub(e.began))
 	series.Tokens(e.usage)
 	if !e.firstToken.IsZero() {
@@ -59,10 +58,14 @@ func (s *Server) logFailure(e *Exchange, f *backends.Failure) {
 	}
 }
 
-// logPanic tells the operator of a panic; stack is where.
+// logPanic tells the operator of a panic, in e if it is known; stack is where.
 func (s *Server) logPanic(e *Exchange, cause any, stack []byte) {
 	s.metrics.Panic()
-	s.log.Error("panic", "request_id", string(e.id), "endpoint", e.op.String(), "error", fmt.Sprint(cause), "stack", string(stack))
+	id := ""
+	if e != nil {
+		id = string(e.id)
+	}
+	s.log.Error("panic", "request_id", id, "error", fmt.Sprint(cause), "stack", string(stack))
 }
 
 // logProblem tells the operator of an error of the router's own making.

@@ -35,8 +35,8 @@ type Attempt struct {
 var attempts = sync.Pool{New: func() any { return new(Attempt) }}
 
 // finish ends the attempt with its lease.
-func (a *Attempt) finish(o backends.Outcome) {
-	a.lease.Finish(o)
+func (a *Attempt) finish(o backends.Outcome, now time.Time) {
+	a.lease.Finish(o, now)
 	a.head.Reset()
 	a.text.Free()
 	a.text, a.events, a.whole = nil, false, false
@@ -53,36 +53,54 @@ func (e *Exchange) forward() error {
 	for {
 		a, i := e.acquire(pool, &req)
 		if a == nil {
-			return errAllBusy
+			return e.nothingLeft()
 		}
 		e.tries++
+		e.attempt = a // so that even a panic ends it
 		req.Eligible.Clear(i)
 		f := asFailure(a.run(&out, e.name.route))
+		out.Now = time.Now()
 		a.count(f)
 		if f == nil && a.head.StatusCode() == statusUnauthorized {
-			a.finish(backends.Served)
+			e.drop(backends.Served, out.Now)
 			return errBackendCredential
 		}
 		switch judge(f, e.tries, !req.Eligible.Empty()) {
 		case Delivered:
-			e.deliver(a)
+			e.deliver(a, out.Now)
 			return nil
 		case ClientGone:
-			a.finish(backends.Ignored)
+			e.drop(backends.Ignored, out.Now)
 			if !e.cell.Gone() { // broken by the end of a drain, not by the client
 				return errDraining
 			}
 			return errClientGone
 		case GiveUp:
-			a.finish(backends.Failed)
+			e.drop(backends.Failed, out.Now)
 			e.srv.logFailure(e, f)
 			return blame(f)
 		case TryAnother:
 			a.lease.Endpoint().Series.Retry()
-			a.finish(backends.Failed)
+			e.drop(backends.Failed, out.Now)
 			e.srv.logFailure(e, f)
+			e.failure = f
 		}
 	}
+}
+
+// drop ends the attempt without having delivered it.
+func (e *Exchange) drop(o backends.Outcome, now time.Time) {
+	e.attempt.finish(o, now)
+	e.attempt = nil
+}
+
+// nothingLeft is the error of a request that no further backend can take: the
+// last failure's if there was one.
+func (e *Exchange) nothingLeft() error {
+	if e.failure != nil {
+		return blame(e.failure)
+	}
+	return errAllBusy
 }
 
 // outgoing is what every try sends.
@@ -94,6 +112,7 @@ func (e *Exchange) outgoing() backends.Outgoing {
 		Static:    route.pool.static,
 		Header:    e.header.B,
 		Hangup:    e.cell,
+		Now:       e.bodyRead,
 		Connect:   route.connect,
 		FirstByte: route.firstToken,
 		Deadline:  e.began.Add(route.total),
@@ -204,10 +223,9 @@ func (a *Attempt) count(f *backends.Failure) {
 }
 
 // deliver makes a the exchange's answer. The request will not be sent again.
-func (e *Exchange) deliver(a *Attempt) {
-	e.sent, e.answered, e.responded = a.lease.Sent, a.lease.Answered, time.Now()
+func (e *Exchange) deliver(a *Attempt, now time.Time) {
+	e.sent, e.answered, e.responded = a.lease.Sent, a.lease.Answered, now
 	e.freeBody()
-	e.attempt = a
 	e.status = a.head.StatusCode()
 }
 

@@ -129,6 +129,9 @@ func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, m *metric.
 		keepalive:  c.Timeouts.Keepalive,
 		series:     m.Model(c.Name),
 	}
+	if r.keepalive == 0 { // never
+		r.keepalive = r.total
+	}
 	if c.Name == "*" {
 		s.catchAll = &publicName{name: c.Name, index: -1, route: r, target: jsonContent(target.Model)}
 		return

@@ -6,6 +6,7 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -40,7 +41,8 @@ type progress struct {
 	name          *publicName
 	attempt       *Attempt // the try that answers, or nil
 	tries         int
-	withholdUsage bool // the usage chunk was asked for by us, not by the client
+	failure       *backends.Failure // of the last try that failed
+	withholdUsage bool              // the usage chunk was asked for by us, not by the client
 
 	// What goes back: the attempt's answer, or local.
 	status  int
@@ -82,8 +84,12 @@ func (e *Exchange) finish() {
 	if s == nil {
 		panic("BUG: finished an exchange twice")
 	}
-	e.endAttempt()
-	e.account()
+	now := e.responded
+	if e.attempt != nil || now.IsZero() { // more than the first frame was written, or nothing forwarded
+		now = time.Now()
+	}
+	e.endAttempt(now)
+	e.account(now)
 	e.header.Free()
 	e.body.Free()
 	e.local.Free()

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"time"
+
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -68,7 +70,7 @@ func (e *Exchange) fail(err error) {
 	}
 	if e.attempt != nil { // a panic between the answer and its relay
 		e.truncated = true
-		e.endAttempt()
+		e.endAttempt(time.Now())
 	}
 	e.problem = problem
 	e.answerProblem(problem)

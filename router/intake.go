@@ -57,17 +57,16 @@ func (e *Exchange) accept(ctx *fasthttp.RequestCtx) {
 // takeHeaders reads every header once: credentials are kept for authenticate,
 // what may travel is copied line by line for the backend.
 func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
-	hop := h.Peek(fasthttp.HeaderConnection)
-	if len(hop) <= len("keep-alive") {
-		hop = nil // close, keep-alive: names no header
-	}
+	named := false
 	for k, v := range h.All() {
 		switch string(k) { // in fasthttp's normal form
+		case "Connection":
+			named = named || !bytes.EqualFold(v, []byte("keep-alive")) && !bytes.EqualFold(v, []byte("close"))
 		case "Authorization":
 			e.credentialHeader(bearer(v), &e.client.credentialSent)
 		case "Api-Key", "X-Api-Key":
 			e.credentialHeader(v, &e.client.credentialSent)
-		case "Host", "Content-Length", "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
+		case "Host", "Content-Length", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
 			"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Accept-Encoding",
 			"Cookie", "Forwarded", "X-Real-Ip", "Openai-Organization", "Openai-Project":
 			// Hop-by-hop, ours to say, or a credential of the client's.
@@ -78,10 +77,13 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 		case "Origin":
 			e.client.origin = v
 		default:
-			if travels(k) && !named(hop, k) {
+			if travels(k) {
 				e.header.B = appendHeader(e.header.B, string(k), v)
 			}
 		}
+	}
+	if named {
+		e.header.B = dropNamed(e.header.B, h.PeekAll(fasthttp.HeaderConnection))
 	}
 }
 
@@ -121,17 +123,25 @@ func hasPrefixFold(k []byte, prefix string) bool {
 	return true
 }
 
-// named reports whether the Connection header names k.
-func named(hop, k []byte) bool {
-	for len(hop) > 0 {
-		token := hop
-		if i := bytes.IndexByte(hop, ','); i >= 0 {
-			token, hop = hop[:i], hop[i+1:]
-		} else {
-			hop = nil
+// dropNamed takes the lines out of lines that a Connection header names: they
+// were meant for this connection only.
+func dropNamed(lines []byte, connection [][]byte) []byte {
+	kept := lines[:0]
+	for line := range bytes.SplitAfterSeq(lines, []byte("\r\n")) {
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		if !named(connection, name) {
+			kept = append(kept, line...)
 		}
-		if bytes.EqualFold(bytes.TrimSpace(token), k) {
-			return true
+	}
+	return kept
+}
+
+func named(connection [][]byte, name []byte) bool {
+	for _, list := range connection {
+		for token := range bytes.SplitSeq(list, []byte(",")) {
+			if bytes.EqualFold(bytes.TrimSpace(token), name) {
+				return true
+			}
 		}
 	}
 	return false
@@ -215,7 +225,7 @@ func (e *Exchange) readBody() error {
 	src := e.client.ctx.Request.BodyStream()
 	if src == nil || length == 0 {
 		e.body = buf.Get(0)
-		e.bodyRead = time.Now()
+		e.bodyRead = e.began
 		return nil
 	}
 	// One byte more than the length, so that the end shows without another read.
@@ -224,17 +234,17 @@ func (e *Exchange) readBody() error {
 		return err
 	}
 	e.client.bodyUnread = false
-	e.bodyRead = time.Now()
 	return nil
 }
 
 // fillBody reads src to its end. length is -1 for a chunked body.
 func (e *Exchange) fillBody(src io.Reader, length int) error {
-	now := e.began
+	e.bodyRead = e.began
 	for reads := 0; ; reads++ {
 		if reads > 0 {
-			// The first read is of what came with the header.
-			now = time.Now()
+			// The first read is of what came with the header: no wait, no clock.
+			now := time.Now()
+			e.bodyRead = now
 			if !fastEnough(len(e.body.B), now.Sub(e.began)) {
 				e.linger = true
 				return errBodyTimeout
@@ -297,8 +307,10 @@ func checkMedia(h *fasthttp.RequestHeader) error {
 // since closing with bytes unread would reset the connection before the client
 // has read the answer. fasthttp calls it with the connection for its own.
 func lingerOn(conn net.Conn) {
-	if tc, ok := conn.(interface{ CloseWrite() error }); ok {
-		_ = tc.CloseWrite()
+	if hijacked, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
+		if half, ok := hijacked.UnsafeConn().(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
 	}
 	end := time.Now().Add(lingerFor)
 	b := buf.Get(bodyStep)

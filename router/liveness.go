@@ -43,6 +43,19 @@ func (c *cell) Disarm(conn *backends.Conn) bool { return c.armed.CompareAndSwap(
 // Gone reports whether the client has left.
 func (c *cell) Gone() bool { return c.gone.Load() }
 
+// clientStall is how long a client may take nothing of what is written.
+const clientStall = 20 * time.Second
+
+// armWrite bounds how long a write to conn, the cell's own, may wait. Moving a
+// timer for every write would cost more than the write: the deadline lies
+// between one and two stalls ahead.
+func (c *cell) armWrite(conn net.Conn, now time.Time) {
+	if c.writeUntil.Sub(now) < clientStall {
+		c.writeUntil = now.Add(2 * clientStall)
+		_ = conn.SetWriteDeadline(c.writeUntil)
+	}
+}
+
 // hangUp is the watcher's news that the client left.
 func (c *cell) hangUp() {
 	c.gone.Store(true)

@@ -103,7 +103,7 @@ func (e *Exchange) passedModels() ([]listedModel, error) {
 	a := e.attempt
 	if !a.whole || a.events || a.head.StatusCode() != 200 {
 		e.truncated = true
-		e.endAttempt()
+		e.endAttempt(e.responded)
 		e.truncated = false
 		return nil, &helixflow.Error{Kind: helixflow.KindBackendBroken, Public: "The backend did not list its models.", Cause: errNoList}
 	}
@@ -111,7 +111,7 @@ func (e *Exchange) passedModels() ([]listedModel, error) {
 		Data []listedModel `json:"data"`
 	}
 	err = json.Unmarshal(a.text.B, &list)
-	e.endAttempt()
+	e.endAttempt(e.responded)
 	if err != nil {
 		return nil, &helixflow.Error{Kind: helixflow.KindBackendBroken, Public: "The backend's list of models made no sense.", Cause: err}
 	}

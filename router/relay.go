@@ -50,6 +50,12 @@ func (b *bodyStream) Read([]byte) (int, error) {
 
 // Close ends the exchange. fasthttp calls it once, whatever happened.
 func (b *bodyStream) Close() error {
+	s := b.e.srv
+	defer func() {
+		if p := recover(); p != nil {
+			s.logPanic(nil, p, debug.Stack())
+		}
+	}()
 	b.e.finish()
 	return nil
 }
@@ -73,7 +79,7 @@ func (b *bodyStream) WriteTo(w io.Writer) (n int64, err error) {
 		text := a.text
 		a.text = nil
 		e.readUsage(text.B)
-		e.endAttempt() // the backend is done: free its place before the client's
+		e.endAttempt(e.responded) // the backend is done: free its place before the client's
 		err = b.write(w, text.B)
 		text.Free()
 	default:
@@ -110,7 +116,7 @@ func (b *bodyStream) relayPieces(w io.Writer, a *Attempt) error {
 		case err != nil:
 			return b.truncated(err)
 		}
-		e.armWrite(now)
+		e.cell.armWrite(e.client.conn, now)
 		if err := b.write(w, p); err != nil {
 			return err
 		}
@@ -169,7 +175,7 @@ func (b *bodyStream) next(w io.Writer, a *Attempt) ([]byte, error) {
 		}
 		if now = time.Now(); now.Sub(spoke) >= route.keepalive-route.keepalive/8 && !b.opaque {
 			spoke = now
-			e.armWrite(now)
+			e.cell.armWrite(e.client.conn, now)
 			if err := b.write(w, keepaliveComment); err != nil {
 				return nil, err
 			}
@@ -207,7 +213,7 @@ func (b *bodyStream) events(w io.Writer, a *Attempt, p []byte) error {
 		p = a.text.B
 	}
 	end, out := b.edit(a, p)
-	b.e.armWrite(time.Now())
+	b.e.cell.armWrite(b.e.client.conn, time.Now())
 	var err error
 	if out != nil {
 		if len(out.B) > 0 {
@@ -270,6 +276,9 @@ func (b *bodyStream) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 			out.B = append(out.B, one[cut.End:]...)
 		}
 		end += n
+		if b.terminal { // nothing belongs behind the last word
+			return end, out
+		}
 	}
 }
 
@@ -322,7 +331,7 @@ func (b *bodyStream) broken(w io.Writer, cause error) error {
 	frame := buf.Get(512)
 	defer frame.Free()
 	frame.B = openai.AppendErrorFrame(frame.B, e.op, message, typeServer, code, b.sequence)
-	e.armWrite(time.Now())
+	e.cell.armWrite(e.client.conn, time.Now())
 	_ = b.write(w, frame.B)
 	return err
 }
@@ -344,8 +353,8 @@ func (b *bodyStream) truncated(cause error) error {
 // deadline is when the whole exchange must be over.
 func (e *Exchange) deadline() time.Time { return e.began.Add(e.name.route.total) }
 
-// endAttempt ends the attempt, if there is one, by how it went.
-func (e *Exchange) endAttempt() {
+// endAttempt ends the attempt, if there is one, by how it went, at about now.
+func (e *Exchange) endAttempt(now time.Time) {
 	a := e.attempt
 	if a == nil {
 		return
@@ -353,11 +362,11 @@ func (e *Exchange) endAttempt() {
 	e.attempt = nil
 	switch {
 	case e.left || e.cell.Gone():
-		a.finish(backends.Ignored)
+		a.finish(backends.Ignored, now)
 	case e.truncated:
-		a.finish(backends.Failed)
+		a.finish(backends.Failed, now)
 	default:
-		a.finish(backends.Served)
+		a.finish(backends.Served, now)
 	}
 }
 

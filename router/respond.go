@@ -23,8 +23,7 @@ func (h *answerHead) isEventStream() bool {
 	return len(ct) >= len(sse) && bytes.EqualFold(ct[:len(sse)], []byte(sse))
 }
 
-// respond writes the answer's head and makes e its body stream; fasthttp reads
-// the body and ends e by closing it.
+// respond writes the answer's head.
 func (e *Exchange) respond(ctx *fasthttp.RequestCtx) {
 	r := &ctx.Response
 	r.SetStatusCode(e.status)
@@ -41,8 +40,12 @@ func (e *Exchange) respond(ctx *fasthttp.RequestCtx) {
 		}
 	}
 	h.SetBytesV(helixflow.HeaderRequestID, e.id)
+	now := e.responded
+	if now.IsZero() {
+		now = time.Now()
+	}
 	var ms [20]byte
-	h.SetBytesV(helixflow.HeaderProcessingMS, strconv.AppendInt(ms[:0], time.Since(e.began).Milliseconds(), 10))
+	h.SetBytesV(helixflow.HeaderProcessingMS, strconv.AppendInt(ms[:0], now.Sub(e.began).Milliseconds(), 10))
 	e.cors(h)
 	if e.srv.draining.Load() || e.problem != nil && e.problem.Kind == helixflow.KindClientGone {
 		h.SetConnectionClose()
@@ -51,19 +54,20 @@ func (e *Exchange) respond(ctx *fasthttp.RequestCtx) {
 		h.SetConnectionClose()
 		ctx.Hijack(lingerOn)
 	}
-	e.armWrite(time.Now())
-	r.SetBodyStream(&e.stream, e.bodySize(h))
+	if e.attempt != nil && e.attempt.events {
+		h.Set(fasthttp.HeaderCacheControl, "no-cache")
+		h.Set("X-Accel-Buffering", "no") // nginx in front must not hold events back
+	}
+	e.cell.armWrite(e.client.conn, now)
 }
 
 // bodySize is the answer's length, or -1 for one that is sent in chunks.
-func (e *Exchange) bodySize(h *fasthttp.ResponseHeader) int {
+func (e *Exchange) bodySize() int {
 	a := e.attempt
 	switch {
 	case a == nil:
 		return len(e.local.B)
 	case a.events:
-		h.Set(fasthttp.HeaderCacheControl, "no-cache")
-		h.Set("X-Accel-Buffering", "no") // nginx in front must not hold events back
 		return -1
 	case a.whole:
 		return len(a.text.B)
@@ -109,6 +113,7 @@ func (s *Server) preflight(ctx *fasthttp.RequestCtx) bool {
 	if !ctx.IsOptions() || !o.configured() || len(ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod)) == 0 {
 		return false
 	}
+	s.live.find(ctx.Conn()).armWrite(ctx.Conn(), time.Now())
 	h := &ctx.Response.Header
 	ctx.SetStatusCode(fasthttp.StatusNoContent)
 	h.Set(fasthttp.HeaderVary, "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
@@ -124,17 +129,3 @@ func (s *Server) preflight(ctx *fasthttp.RequestCtx) bool {
 	}
 	return true
 }
-
-// armWrite bounds how long the client may leave a write waiting. Moving a timer
-// for every write would cost more than the write: the deadline lies between
-// one and two stalls ahead.
-func (e *Exchange) armWrite(now time.Time) {
-	c := e.cell
-	if c.writeUntil.Sub(now) < clientStall {
-		c.writeUntil = now.Add(2 * clientStall)
-		_ = e.client.conn.SetWriteDeadline(c.writeUntil)
-	}
-}
-
-// clientStall is how long a client may take nothing of what is written.
-const clientStall = 20 * time.Second

@@ -121,14 +121,28 @@ func (s *Server) Serve(ln *net.TCPListener) error {
 	return fmt.Errorf("cannot serve on %s: %w", ln.Addr(), err)
 }
 
-// handle is a request's way through fasthttp: the walk, then the answer.
+// handle is a request's way through fasthttp: the walk, then the answer. A
+// panic that walk could not make an answer of ends this request only.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	var e *Exchange // until its body stream owns it
+	defer func() {
+		if p := recover(); p != nil {
+			s.logPanic(e, p, debug.Stack())
+			if e != nil {
+				_ = e.stream.Close()
+			}
+			s.plain(ctx, &helixflow.Error{Kind: helixflow.KindInternal})
+			ctx.SetConnectionClose()
+		}
+	}()
 	if s.preflight(ctx) {
 		return
 	}
-	e := s.begin()
+	e = s.begin()
 	s.walk(e, ctx)
 	e.respond(ctx)
+	ctx.Response.SetBodyStream(&e.stream, e.bodySize())
+	e = nil
 }
 
 // walk serves e and turns whatever goes wrong into its answer.
@@ -148,6 +162,7 @@ func (s *Server) walk(e *Exchange, ctx *fasthttp.RequestCtx) {
 // expect answers "Expect: 100-continue" before the body is sent: a refusal that
 // the header alone decides saves the upload.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	s.live.find(ctx.Conn()).armWrite(ctx.Conn(), time.Now())
 	if int64(ctx.Request.Header.ContentLength()) <= s.snapshot.Load().maxBody {
 		return fasthttp.StatusContinue
 	}
@@ -166,7 +181,7 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &ne) && ne.Timeout():
 		problem = &helixflow.Error{Kind: helixflow.KindBodyTimeout, Public: "The request's header did not arrive in time.", Cause: err}
 	}
-	_ = ctx.Conn().SetWriteDeadline(time.Now().Add(clientStall))
+	s.live.find(ctx.Conn()).armWrite(ctx.Conn(), time.Now())
 	s.plain(ctx, problem)
 }
 

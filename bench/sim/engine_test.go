@@ -66,8 +66,8 @@ func TestSchedule(t *testing.T) {
 		{PromptTokens: 10, OutputTokens: 4},
 		{PromptTokens: 128, OutputTokens: 1},
 	}, []string{
-		"1640: 1 token 1",                         // 10 and 54
-		"3271: 1 token 2",                         // 1 decoding and 63
+		"1640: 1 token 1",                       // 10 and 54
+		"3271: 1 token 2",                       // 1 decoding and 63
 		"4382: 1 token 3", "4382: 2 finished 1", // 1 decoding and the last 11
 		"5383: 1 finished 4",
 	})
@@ -135,7 +135,7 @@ func TestPrefixCache(t *testing.T) {
 	f(Request{PromptTokens: 15}, Request{PromptTokens: 15}, 0)
 	// The output's blocks are reused by the next turn: 20 + 29 tokens fill 3 blocks.
 	f(Request{PromptTokens: 20, OutputTokens: 29, Blocks: a[:3]}, Request{PromptTokens: 80, Blocks: a[:5]}, 48)
-	// The prompt fills 15 of 16 blocks, so the older prompt is evicted from its tail on.
+	// Nearly the whole cache in one sequence.
 	f(Request{PromptTokens: 240, Blocks: hashes("c", 15)}, Request{PromptTokens: 100, Blocks: hashes("c", 6)}, 96)
 }
 

@@ -10,8 +10,9 @@
 // codes. Histograms have `le` buckets, which Prometheus and VictoriaMetrics both
 // read.
 //
-// The package writes the format itself: client libraries take a mutex per update
-// of such a histogram, or print at start, or keep their state per program.
+// VictoriaMetrics/metrics writes the figures of the process and of the Go
+// runtime. What requests touch is our own: that library, like others, takes a
+// mutex per update of such a histogram.
 //
 // # Concurrency
 //

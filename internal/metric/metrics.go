@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 // OtherModel is the label for requests that name no configured model; a model's
@@ -18,7 +20,6 @@ const OtherModel = "other"
 
 // Metrics is every series of the process. Make it with New.
 type Metrics struct {
-	started           time.Time
 	overhead          histogram
 	clientDisconnects atomic.Uint64
 	streamTruncations atomic.Uint64
@@ -30,11 +31,9 @@ type Metrics struct {
 	backends map[string]*BackendSeries
 }
 
-// New returns metrics at zero. Make them when the process starts: it is when
-// process_start_time_seconds says it began.
+// New returns metrics at zero.
 func New() *Metrics {
 	return &Metrics{
-		started:  time.Now(),
 		overhead: histogram{bounds: overheadBounds},
 		models:   map[string]*ModelSeries{},
 		backends: map[string]*BackendSeries{},
@@ -116,7 +115,6 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.sample(streamTruncations.name, m.streamTruncations.Load())
 	t.family(panics)
 	t.sample(panics.name, m.panics.Load())
-	writeRuntime(&t)
-	writeProcess(&t, m.started)
 	_, _ = w.Write(t.b)
+	metrics.WriteProcessMetrics(w)
 }

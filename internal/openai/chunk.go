@@ -15,20 +15,15 @@ type chunk struct {
 // read walks the object, which must be all that is left, and reports whether it
 // is sound.
 func (c *chunk) read() bool {
-	noChoices, usage, comma := false, false, -1
+	noChoices, usage := false, false
 	for more := c.enter('{'); more; more = c.more('{') {
-		if c.b[c.i-1] == ',' {
-			comma = c.i - 1
-		}
-		c.peek()
-		start := c.i
 		switch string(c.key()) {
 		case "choices":
 			noChoices = !c.choices()
 		case "usage":
 			usage = c.usage()
 		case "error":
-			c.failure(start, comma)
+			c.failure()
 		case "type":
 			c.kind = Span{}
 			if v := c.value(); !c.bad && c.b[v.Start] == '"' {
@@ -44,21 +39,27 @@ func (c *chunk) read() bool {
 	return !c.bad && skipSpace(c.b, c.i) == len(c.b)
 }
 
-// failure reads the value of the top-level "error", whose member begins at start;
-// comma is the offset of the comma before it, or -1.
-func (c *chunk) failure(start, comma int) {
+// failure reads the value of the top-level "error".
+func (c *chunk) failure() {
+	start := c.keyAt
 	null := c.peek() == 'n'
-	v := c.value()
+	end := int(c.value().End)
 	switch {
 	case !null:
 		c.out.Failed = true
+		return
 	case c.peek() == ',':
-		c.out.Cut = Span{int32(start), int32(c.i) + 1}
-	case comma >= 0:
-		c.out.Cut = Span{int32(comma), v.End}
+		end = c.i + 1
 	default:
-		c.out.Cut = Span{int32(start), v.End}
+		before := start - 1
+		for before >= 0 && isSpace(c.b[before]) {
+			before--
+		}
+		if before >= 0 && c.b[before] == ',' {
+			start = before
+		}
 	}
+	c.out.Cut = Span{int32(start), int32(end)}
 }
 
 // choices reads "choices", which Responses does not know, and reports whether it
@@ -68,9 +69,9 @@ func (c *chunk) choices() bool {
 		c.value()
 		return true
 	}
-	any := false
+	filled := false
 	for more := c.enter('['); more; more = c.more('[') {
-		any = true
+		filled = true
 		if c.peek() != '{' {
 			c.value()
 			continue
@@ -90,7 +91,7 @@ func (c *chunk) choices() bool {
 			}
 		}
 	}
-	return any
+	return filled
 }
 
 // delta reads what one choice adds.

@@ -73,18 +73,15 @@ func fields(ev []byte) (name Span, data dataField) {
 	if bytes.HasPrefix(ev, []byte("\xef\xbb\xbf")) { // legal before the first event
 		i = 3
 	}
-	lines := 0
+	lines, lf := 0, -1
 	for i < len(ev) {
-		end := len(ev)
-		next := end
-		if n := bytes.IndexByte(ev[i:], '\n'); n >= 0 {
-			end, next = i+n, i+n+1
+		if lf < i {
+			lf = indexByte(ev, i, '\n')
 		}
-		if n := bytes.IndexByte(ev[i:end], '\r'); n >= 0 {
-			if i+n+1 < end || end == len(ev) {
-				next = i + n + 1
-			}
-			end = i + n
+		end := indexByte(ev[:lf], i, '\r')
+		next := end + 1
+		if end+1 == lf && lf < len(ev) { // CR LF
+			next++
 		}
 		line := ev[i:end]
 		if v, ok := fieldValue(line, "data"); ok {

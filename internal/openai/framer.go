@@ -27,7 +27,7 @@ func (f *Framer) Reset() { f.looked = 0 }
 // call, if that returned 0 and Reset was not called since. When it finds an event,
 // f stands at the beginning of the next one.
 func (f *Framer) EventEnd(b []byte) int {
-	i := f.looked
+	i, lf := f.looked, -1
 	for i < len(b) {
 		if i == 0 || b[i-1] == '\n' || b[i-1] == '\r' { // a line begins at i
 			end, known := blankLine(b, i)
@@ -39,17 +39,15 @@ func (f *Framer) EventEnd(b []byte) int {
 				return end
 			}
 		}
-		line := b[i:]
-		if n := bytes.IndexByte(line, '\n'); n >= 0 {
-			line = line[:n+1]
+		if lf < i { // once for each, or many short CR lines cost their square
+			lf = indexByte(b, i, '\n')
 		}
-		cr := bytes.IndexByte(line, '\r')
-		if cr < 0 {
-			i += len(line)
+		cr := indexByte(b[:lf], i, '\r')
+		if cr == lf {
+			i = min(lf+1, len(b))
 			continue
 		}
-		i += cr
-		if i+1 == len(b) {
+		if i = cr; i+1 == len(b) {
 			break
 		}
 		if i++; b[i] == '\n' {
@@ -58,6 +56,15 @@ func (f *Framer) EventEnd(b []byte) int {
 	}
 	f.looked = i
 	return 0
+}
+
+// indexByte returns the offset of the first c in b at or behind i, len(b) when
+// there is none.
+func indexByte(b []byte, i int, c byte) int {
+	if n := bytes.IndexByte(b[i:], c); n >= 0 {
+		return i + n
+	}
+	return len(b)
 }
 
 // blankLine returns the offset behind the line that begins at i if it is blank,

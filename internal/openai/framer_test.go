@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -110,6 +111,19 @@ func TestFramerLooksOnce(t *testing.T) {
 	for n := 1 << 10; n < len(b); n += 1 << 10 {
 		require.Zero(t, f.EventEnd(b[:n]))
 		copy(b[n-10:], "\n\n")
+	}
+}
+
+// TestManyLines has an event of many lines cost what its bytes cost, not the square
+// of it, which would be minutes.
+func TestManyLines(t *testing.T) {
+	for _, line := range []string{"x\r", "x\n", "x\r\n", "data\r"} {
+		b := bytes.Repeat([]byte(line), 2<<20)
+		start := time.Now()
+		assert.Zero(t, EventEnd(b))
+		var e Event
+		ReadEvent(b, chat, &e)
+		assert.Less(t, time.Since(start), 10*time.Second)
 	}
 }
 

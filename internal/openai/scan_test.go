@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -175,8 +176,10 @@ func TestScanRefuses(t *testing.T) {
 	dup(`{"stream_options":{"include\u005fusage":true}}`, "stream_options", "in 'stream_options' must be written without escape")
 
 	typ := func(body, param, text string) { t.Helper(); f(body, helixflow.KindInvalidRequest, param, text) }
-	for _, v := range []string{"null", "1", "true", "[]", "{}", `""`, `"a\u0000"`, `"\n"`, "\"\x7f\"", `"\u0085"`, "\"\xff\"", "\"a\xc3\"", `"\ud800"`,
-		`"\ud800x"`, `"\ud800\n23456"`, `"\udc00\ud800"`, `"` + strings.Repeat("m", 257) + `"`, `"` + strings.Repeat(`\n`, 257) + `"`, `"` + strings.Repeat("m", 255) + `\u00e9"`} {
+	for _, v := range []string{
+		"null", "1", "true", "[]", "{}", `""`, `"a\u0000"`, `"\n"`, "\"\x7f\"", `"\u0085"`, "\"\xff\"", "\"a\xc3\"", `"\ud800"`,
+		`"\ud800x"`, `"\ud800\n23456"`, `"\udc00\ud800"`, `"` + strings.Repeat("m", 257) + `"`, `"` + strings.Repeat(`\n`, 257) + `"`, `"` + strings.Repeat("m", 255) + `\u00e9"`,
+	} {
 		typ(`{"model":`+v+`}`, "model", "'model' must be a string")
 	}
 	for _, v := range []string{"1", `"true"`, "{}"} {
@@ -211,8 +214,10 @@ func TestScanAccepts(t *testing.T) {
 		require.NoError(t, Scan([]byte(body), op, new(Call)), body)
 		require.True(t, json.Valid([]byte(body)), body)
 	}
-	for _, k := range []string{"stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "user", "safety_identifier",
-		"prompt_cache_key", "previous_response_id", "service_tier", "conversation", "messages", "input", "prompt", "instructions", "tools"} {
+	for _, k := range []string{
+		"stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "user", "safety_identifier",
+		"prompt_cache_key", "previous_response_id", "service_tier", "conversation", "messages", "input", "prompt", "instructions", "tools",
+	} {
 		f(`{"`+k+`":null}`, chat)
 	}
 	f(`{"prompt":{"id":"p"}}`, helixflow.OpResponses)
@@ -260,6 +265,33 @@ func TestScanAllocates(t *testing.T) {
 				panic("refused")
 			}
 		}))
+	}
+}
+
+// TestScanNested nests arrays and objects in no order to each depth, and closes
+// one of them with the bracket of the other kind.
+func TestScanNested(t *testing.T) {
+	f := func(depth int) {
+		t.Helper()
+		var head, tail []byte
+		for d := range depth {
+			if d*d%7 < 3 {
+				head, tail = append(head, `{"k":`...), append(tail, '}')
+			} else {
+				head, tail = append(head, "[1,"...), append(tail, ']')
+			}
+		}
+		slices.Reverse(tail)
+		body := func() []byte { return slices.Concat([]byte(`{"a":`), head, []byte("0"), tail, []byte(",\"b\":[{}]}")) }
+		require.NoError(t, Scan(body(), chat, new(Call)), "depth %d", depth)
+		for i := range tail {
+			tail[i] ^= '}' ^ ']'
+			require.Error(t, Scan(body(), chat, new(Call)), "depth %d, bracket %d", depth, i)
+			tail[i] ^= '}' ^ ']'
+		}
+	}
+	for _, depth := range []int{1, 2, 3, 62, 63, 64, 65, 66, 127, 128, 129, 130, 510, 511} {
+		f(depth)
 	}
 }
 
@@ -326,12 +358,16 @@ func agree(t *testing.T, body []byte, c *Call, m map[string]json.RawMessage) {
 	for key, s := range map[string]Span{"conversation": c.Conversation, "messages": c.Messages, "input": c.Input, "prompt": c.Prompt, "instructions": c.Instructions, "tools": c.Tools} {
 		require.Equal(t, raw(key), string(s.In(body)), key)
 	}
-	for key, s := range map[string]Span{"stream": c.StreamValue, "stream_options": c.StreamOptions, "max_tokens": c.LimitValues[0],
-		"max_completion_tokens": c.LimitValues[1], "max_output_tokens": c.LimitValues[2]} {
+	for key, s := range map[string]Span{
+		"stream": c.StreamValue, "stream_options": c.StreamOptions, "max_tokens": c.LimitValues[0],
+		"max_completion_tokens": c.LimitValues[1], "max_output_tokens": c.LimitValues[2],
+	} {
 		require.Equal(t, string(m[key]), string(s.In(body)), key)
 	}
-	for key, s := range map[string]Span{"model": c.Model, "user": c.User, "safety_identifier": c.SafetyIdentifier, "prompt_cache_key": c.PromptCacheKey,
-		"previous_response_id": c.PreviousResponseID, "service_tier": c.ServiceTier} {
+	for key, s := range map[string]Span{
+		"model": c.Model, "user": c.User, "safety_identifier": c.SafetyIdentifier, "prompt_cache_key": c.PromptCacheKey,
+		"previous_response_id": c.PreviousResponseID, "service_tier": c.ServiceTier,
+	} {
 		require.Equal(t, raw(key) != "", s.Present(), key)
 		if s.Present() {
 			require.Equal(t, raw(key), `"`+string(s.In(body))+`"`, key)
@@ -370,8 +406,10 @@ func agree(t *testing.T, body []byte, c *Call, m map[string]json.RawMessage) {
 	require.Empty(t, strings.TrimSpace(string(body[c.Close+1:])))
 }
 
-var policyNames = []string{"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "user", "safety_identifier",
-	"prompt_cache_key", "previous_response_id", "service_tier", "conversation", "messages", "input", "prompt", "instructions", "tools"}
+var policyNames = []string{
+	"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "user", "safety_identifier",
+	"prompt_cache_key", "previous_response_id", "service_tier", "conversation", "messages", "input", "prompt", "instructions", "tools",
+}
 
 // longBody is a request of about n bytes with few long strings.
 func longBody(n int) []byte {

@@ -10,27 +10,27 @@ package openai
 //		switch string(w.key()) { … each case steps over the value … }
 //	}
 type walker struct {
-	b   []byte
-	i   int
-	bad bool
+	b     []byte
+	i     int
+	keyAt int // offset of the quote before the last key
+	bad   bool
 }
+
+func (w *walker) fail() { w.bad, w.i = true, len(w.b) }
 
 // peek returns the first byte of what comes next, 0 at the end.
 func (w *walker) peek() byte {
-	if w.i < len(w.b) && w.b[w.i] <= ' ' {
-		w.i = skipSpace(w.b, w.i)
+	if w.i = skipSpace(w.b, w.i); w.i < len(w.b) {
+		return w.b[w.i]
 	}
-	if w.bad || w.i >= len(w.b) {
-		return 0
-	}
-	return w.b[w.i]
+	return 0
 }
 
 // enter steps into the container that open begins, '{' or '[', and reports whether
 // it has a member. Of an empty one it steps out again.
 func (w *walker) enter(open byte) bool {
 	if w.peek() != open {
-		w.bad = true
+		w.fail()
 		return false
 	}
 	w.i++
@@ -50,18 +50,27 @@ func (w *walker) more(open byte) bool {
 	case open + 2:
 		w.i++
 	default:
-		w.bad = true
+		w.fail()
 	}
 	return false
 }
 
 // key steps over a member's key and colon and returns the key's content.
 func (w *walker) key() []byte {
-	w.peek()
+	if w.peek() != '"' {
+		w.fail()
+		return nil
+	}
+	w.keyAt = w.i
 	start := w.i + 1
+	end := skipText(w.b, start)
+	if end+1 < len(w.b) && w.b[end] == '"' && w.b[end+1] == ':' { // as nearly all are written
+		w.i = end + 2
+		return w.b[start:end]
+	}
 	end, why := skipKey(w.b, w.i)
 	if why != sound {
-		w.bad = true
+		w.fail()
 		return nil
 	}
 	w.i = end
@@ -74,8 +83,8 @@ func (w *walker) key() []byte {
 func (w *walker) value() Span {
 	w.peek()
 	end, why := skipValue(w.b, w.i)
-	if why != sound || w.bad {
-		w.bad = true
+	if why != sound {
+		w.fail()
 		return Span{}
 	}
 	v := Span{int32(w.i), int32(end)}

@@ -16,8 +16,9 @@
 //	helixflow [-exit N] ARGS...          run the binary; stdout and stderr are its own
 //	router start [-env K=V] NAME ARGS... run "serve ARGS", wait until ready; sets NAME and NAME_ADMIN to its addresses
 //	router signal NAME TERM|INT|KILL|HUP
+//	router unready NAME                  /readyz refuses within a second
 //	router wait [-within D] NAME N       it has exited, with code N
-//	router out|log NAME                  its stdout or stderr so far becomes stdout
+//	router out|log [-has TEXT] NAME      its stdout or stderr becomes stdout, once TEXT is there (or 5 s passed)
 //	cert                                 write tls.crt and tls.key for 127.0.0.1; -tls trusts it
 //	fake start [-max N] [-idle D] [-tls] NAME   sets NAME to its address
 //	fake queue NAME SCRIPT...            as tests/fakellm describes
@@ -29,6 +30,7 @@
 //	    -tls     -hex  BODY is hexadecimal           -fill SIZE  a chat body of that size
 //	    -chunked send BODY chunked                   -within D   the whole answer
 //	    -o FILE  the body goes there instead
+//	    -has TEXT ask again, for at most 5 s, until the body has it
 //	    -n N     so often, on one connection; stdout is then a count per outcome
 //	    -bg ID   return after the first byte of body; "join ID" gives the rest
 //	refused STATUS TYPE CODE [PARAM]     the last answer is exactly this OpenAI error object

@@ -90,6 +90,7 @@ func (b *bench) params(files []string) testscript.Params {
 	return testscript.Params{
 		Files:              files,
 		RequireUniqueNames: true,
+		ContinueOnError:    true,
 		Setup:              b.setup,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"helixflow":  on((*world).helixflow),

@@ -36,7 +36,7 @@ var phases = map[string]phase{
 	"headers":   {order: "stall@body", stream: true, stalls: true},
 	"body":      {order: "stall@body+40", stalls: true},
 	"stream":    {order: "stall@chunk:2", stream: true, reads: "w2 ", stalls: true},
-	"busy":      {order: "events=100000,gap=2ms", stream: true, reads: "w3 "},
+	"busy":      {order: "events=2000,gap=2ms", stream: true, reads: "w3 "},
 	"pipelined": {order: "stall@head", stream: true, behind: nextRequest, stalls: true},
 	"behind":    {order: "stall@chunk:2", stream: true, reads: "w2 ", behind: nextRequest, stalls: true},
 }

@@ -25,6 +25,7 @@ import (
 // httpFlags are the flags of the http command.
 type httpFlags struct {
 	key, fill, bg, out string
+	has                string
 	header             list
 	tls, hex, chunked  bool
 	within             time.Duration
@@ -46,6 +47,7 @@ func (w *world) http(ts *testscript.TestScript, neg bool, args []string) {
 		f.StringVar(&o.fill, "fill", "", "")
 		f.StringVar(&o.bg, "bg", "", "")
 		f.StringVar(&o.out, "o", "", "")
+		f.StringVar(&o.has, "has", "", "")
 		f.Var(&o.header, "H", "")
 		f.BoolVar(&o.tls, "tls", false, "")
 		f.BoolVar(&o.hex, "hex", false, "")
@@ -66,6 +68,13 @@ func (w *world) http(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(c.SetDeadline(time.Now().Add(max(o.within, patience))))
 	a, err := c.ask(r, nil)
+	eventually(patience, func() bool {
+		if o.has == "" || err != nil || strings.Contains(string(a.body), o.has) {
+			return true
+		}
+		a, err = c.ask(r, nil)
+		return false
+	})
 	switch {
 	case err != nil && !neg:
 		ts.Fatalf("no answer: %v", err)
@@ -234,7 +243,7 @@ func (w *world) raw(ts *testscript.TestScript, _ bool, args []string) {
 // fillIn makes the bytes of a request from a file.
 func (w *world) fillIn(file string) []byte {
 	head, body, hasBody := strings.Cut(file, "\n\n")
-	body = strings.TrimSuffix(body, "\n")
+	body = strings.TrimRight(body, "\n")
 	head = strings.ReplaceAll(head, "@LEN", strconv.Itoa(len(body)))
 	head = os.Expand(head, func(name string) string { return w.vars[name] })
 	if !hasBody { // a head that is not finished

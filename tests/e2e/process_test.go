@@ -105,12 +105,15 @@ func (w *world) router(ts *testscript.TestScript, _ bool, args []string) {
 		args = flags(ts, args, 2, false, nil)
 		signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt, "KILL": os.Kill, "HUP": syscall.SIGHUP}
 		ts.Check(get(ts, w.routers, args[0]).cmd.Process.Signal(get(ts, signals, args[1])))
+	case "unready":
+		p := get(ts, w.routers, flags(ts, args, 1, false, nil)[0])
+		if !eventually(time.Second, func() bool { return !p.ready() }) {
+			ts.Fatalf("the router still says it is ready")
+		}
 	case "wait":
 		w.routerWait(ts, args)
-	case "out":
-		fmt.Fprint(ts.Stdout(), get(ts, w.routers, flags(ts, args, 1, false, nil)[0]).stdout.String())
-	case "log":
-		fmt.Fprint(ts.Stdout(), get(ts, w.routers, flags(ts, args, 1, false, nil)[0]).stderr.String())
+	case "out", "log":
+		w.routerSaid(ts, verb, args)
 	default:
 		ts.Fatalf("router: no verb %q", verb)
 	}
@@ -156,6 +159,18 @@ func (p *process) ready() bool {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
+}
+
+func (w *world) routerSaid(ts *testscript.TestScript, stream string, args []string) {
+	has := ""
+	args = flags(ts, args, 1, false, func(f *flag.FlagSet) { f.StringVar(&has, "has", "", "") })
+	p := get(ts, w.routers, args[0])
+	from := &p.stdout
+	if stream == "log" {
+		from = &p.stderr
+	}
+	eventually(patience, func() bool { return strings.Contains(from.String(), has) })
+	fmt.Fprint(ts.Stdout(), from.String())
 }
 
 func (w *world) routerWait(ts *testscript.TestScript, args []string) {

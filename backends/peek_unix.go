@@ -1,0 +1,45 @@
+//go:build unix
+
+package backends
+
+import (
+	"net"
+	"syscall"
+)
+
+// peeker looks at a socket's unread bytes without waiting. One per connection,
+// made once, so that a look allocates nothing.
+type peeker struct {
+	raw  syscall.RawConn
+	look func(fd uintptr)
+	byte [1]byte
+	err  error
+}
+
+func newPeeker(nc net.Conn) *peeker {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	p := &peeker{raw: raw}
+	p.look = func(fd uintptr) {
+		_, _, p.err = syscall.Recvfrom(int(fd), p.byte[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	}
+	return p
+}
+
+// silent reports whether the peer has neither sent anything nor closed. A nil
+// peeker believes so.
+func (p *peeker) silent() bool {
+	if p == nil {
+		return true
+	}
+	if p.raw.Control(p.look) != nil {
+		return false
+	}
+	return p.err == syscall.EAGAIN || p.err == syscall.EWOULDBLOCK
+}

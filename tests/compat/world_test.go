@@ -1,0 +1,192 @@
+//go:build integration
+
+// What one client talks to: a router, and behind it a simulated engine and a
+// backend that can fail.
+
+package compat
+
+import (
+	"bytes"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/tests/fakellm"
+)
+
+// routerConfig has short timeouts where a check waits for them, and a body limit
+// that is quick to exceed.
+const routerConfig = `
+server:
+  max_body: 1MiB
+  lame_duck: 0s
+  drain_timeout: 5s
+tenants:
+  - name: everything
+    keys: [{name: main, hash: "${KEY_HASH}"}]
+  - name: small
+    models: [fake]
+    keys: [{name: main, hash: "${SMALL_HASH}"}]
+pools:
+  - name: sim
+    engine: sim
+    backends: [{url: "${SIM}"}]
+  - name: fake
+    backends: [{url: "${FAKE}"}]
+models:
+  - name: llama-3.1-8b
+    aliases: [gpt-4o-mini]
+    targets: [{pool: sim, model: meta-llama/Llama-3.1-8B-Instruct}]
+  - name: org/model:7b
+    targets: [{pool: sim}]
+  - name: text-embedding-3-small
+    targets: [{pool: sim}]
+  - name: omni-moderation-latest
+    targets: [{pool: sim}]
+  - name: fake
+    targets: [{pool: fake}]
+    timeouts: {first_token: 1s, idle: 1s}
+`
+
+// world is one client's router and backends. Not safe for concurrent use.
+type world struct {
+	t          *testing.T
+	bin        string
+	router     string // address
+	sim        string // base URL without /v1
+	fake       string // of the fake backend's control port
+	key, small string
+}
+
+func newWorld(t *testing.T, bin string) *world {
+	w := &world{t: t, bin: bin}
+	w.startSim()
+	fake, err := fakellm.Start(fakellm.Options{})
+	require.NoError(t, err)
+	t.Cleanup(fake.Close)
+	control := httptest.NewServer(fake.Control())
+	t.Cleanup(control.Close)
+	w.fake = control.URL
+	w.startRouter("FAKE=http://" + fake.Addr())
+	return w
+}
+
+// env is the environment of the client's program: the caller's without what
+// clients read themselves, and without proxies.
+func (w *world) env() []string {
+	env := []string{
+		"COMPAT_BASE_URL=http://" + w.router + "/v1", "COMPAT_KEY=" + w.key, "COMPAT_KEY_SMALL=" + w.small,
+		"COMPAT_SIM=" + w.sim, "COMPAT_FAKE=" + w.fake, "NO_PROXY=127.0.0.1",
+	}
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "OPENAI_") && !strings.Contains(strings.ToLower(e), "_proxy=") {
+			env = append(env, e)
+		}
+	}
+	return env
+}
+
+// startSim runs a simulated engine on a port of its own choice.
+func (w *world) startSim() {
+	cmd := exec.Command(w.bin, "sim", "--listen", "127.0.0.1:0", "--json")
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(w.t, err)
+	w.start("sim", cmd)
+	var said struct {
+		BaseURL string `json:"base_url"`
+	}
+	require.NoError(w.t, json.NewDecoder(stdout).Decode(&said))
+	w.sim = strings.TrimSuffix(said.BaseURL, "/v1")
+}
+
+// startRouter serves routerConfig and waits until it is ready.
+func (w *world) startRouter(env ...string) {
+	config := filepath.Join(w.t.TempDir(), "router.yaml")
+	require.NoError(w.t, os.WriteFile(config, []byte(routerConfig), 0o600))
+	var hash, smallHash string
+	w.key, hash = w.newKey()
+	w.small, smallHash = w.newKey()
+	w.router = freeAddr(w.t)
+	admin := freeAddr(w.t)
+	cmd := exec.Command(w.bin, "serve", "-c", config, "--listen", w.router, "--admin", admin)
+	cmd.Env = append(env, "KEY_HASH="+hash, "SMALL_HASH="+smallHash, "SIM="+w.sim)
+	w.start("router", cmd)
+	web := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	require.Eventually(w.t, func() bool {
+		resp, err := web.Get("http://" + admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+	}, 10*time.Second, 10*time.Millisecond, "the router is not ready")
+}
+
+func (w *world) newKey() (key, hash string) {
+	out, err := exec.Command(w.bin, "keys", "new", "--json").Output()
+	require.NoError(w.t, err)
+	var k struct {
+		Key  string `json:"key"`
+		Hash string `json:"hash"`
+	}
+	require.NoError(w.t, json.Unmarshal(out, &k))
+	return k.Key, k.Hash
+}
+
+// start runs a process until the test ends. It must never panic, and must end
+// well when asked to.
+func (w *world) start(name string, cmd *exec.Cmd) {
+	var stderr text
+	cmd.Stderr = &stderr
+	require.NoError(w.t, cmd.Start())
+	w.t.Cleanup(func() {
+		assert.NoError(w.t, cmd.Process.Signal(syscall.SIGTERM))
+		timer := time.AfterFunc(15*time.Second, func() { _ = cmd.Process.Kill() })
+		defer timer.Stop()
+		assert.NoError(w.t, cmd.Wait(), "%s did not end well", name)
+		said := stderr.String()
+		for _, word := range []string{"panic:", "goroutine 1 [", "BUG: ", w.key, w.small} {
+			assert.False(w.t, word != "" && strings.Contains(said, word), "%s printed a panic or a key:\n%s", name, said)
+		}
+		if w.t.Failed() {
+			w.t.Logf("%s on stderr:\n%s", name, said)
+		}
+	})
+}
+
+// text collects a process's output while others read it.
+type text struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (t *text) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(p)
+}
+
+func (t *text) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
+}
+
+// freeAddr finds a port; that it stays free until used is likely, not certain.
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	return l.Addr().String()
+}
