@@ -76,18 +76,16 @@ func (l *Lease) More() bool {
 	rest, _ := br.Peek(br.Buffered())
 	rest = rest[b.lent:]
 	switch {
-	case b.done:
+	case b.done || b.framing == byLength && b.left == int64(b.lent):
 		return true
 	case b.framing != byChunks || b.left > int64(b.lent):
 		return len(rest) > 0
 	case b.inTrailer:
 		return bytes.HasPrefix(rest, []byte("\r\n")) || bytes.Contains(rest, []byte("\r\n\r\n"))
-	}
-	if b.inChunk { // its CRLF is due
-		if len(rest) < 2 {
-			return false
-		}
-		rest = rest[2:]
+	case b.inChunk && len(rest) < 2:
+		return false
+	case b.inChunk:
+		rest = rest[2:] // the CRLF that ends the lent chunk
 	}
 	i := bytes.IndexByte(rest, '\n')
 	if i > 0 && rest[0] == '0' {
@@ -168,10 +166,7 @@ func (l *Lease) line(limit int, malformed error) ([]byte, error) {
 		p, _ := br.Peek(br.Buffered())
 		if i := bytes.IndexByte(p[seen:], '\n'); i >= 0 {
 			end := seen + i
-			if end >= limit {
-				return nil, malformed
-			}
-			if end == 0 || p[end-1] != '\r' || bytes.IndexByte(p[:end-1], '\r') >= 0 {
+			if end == 0 || end > limit || p[end-1] != '\r' || bytes.IndexByte(p[:end-1], '\r') >= 0 {
 				return nil, malformed
 			}
 			return p[:end-1], nil

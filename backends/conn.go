@@ -2,13 +2,18 @@ package backends
 
 import (
 	"bufio"
+	"bytes"
+	"io"
 	"net"
 	"time"
 )
 
-// A connection's read buffer. Heads must fit into it; a stream's chunks are
-// decoded in place. Pages that a short answer never touches cost no memory.
-const readBufferSize = 8 << 10
+// A connection's read buffer, in which a stream's chunks are decoded in place.
+// A head that does not fit gets a larger one, up to maxHead.
+const (
+	readBufferSize = 4 << 10
+	maxHead        = 64 << 10
+)
 
 // Conn is one connection to an endpoint. It belongs to a Lease or to the
 // endpoint's idle stack, and once broken it never serves again.
@@ -46,6 +51,16 @@ func (c *Conn) readBy(now time.Time, wait time.Duration) error {
 		return c.nc.SetReadDeadline(late)
 	}
 	return nil
+}
+
+// grow gives c a read buffer for a large head; it reports false if it has one.
+func (c *Conn) grow() bool {
+	if c.br.Size() >= maxHead {
+		return false
+	}
+	here, _ := c.br.Peek(c.br.Buffered())
+	c.br = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(here)), c.nc), maxHead)
+	return true
 }
 
 // Hangup is the asker's side of a cancel. Both methods must be safe against a

@@ -1,7 +1,6 @@
 package backends
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"net"
@@ -145,8 +144,8 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 	}
 	l.Answered = time.Now()
 	for range maxInterim {
-		if err := head.Read(c.br); err != nil {
-			return PhaseHead, headError(err)
+		if err := readHead(c, head); err != nil {
+			return PhaseHead, err
 		}
 		status := head.StatusCode()
 		if status == fasthttp.StatusSwitchingProtocols {
@@ -164,12 +163,28 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 	return PhaseHead, errInterim
 }
 
-func headError(err error) error {
+// readHead reads one head, into a larger buffer if it must.
+func readHead(c *Conn, head *fasthttp.ResponseHeader) error {
+	err := head.Read(c.br)
 	var small *fasthttp.ErrSmallBuffer
-	if errors.As(err, &small) || errors.Is(err, bufio.ErrBufferFull) {
-		return errHeadSize
+	if errors.As(err, &small) && c.grow() {
+		err = head.Read(c.br)
 	}
-	return cut(err)
+	if err == nil {
+		return nil
+	}
+	// fasthttp's own texts quote the head, which may hold what no log should.
+	var network *net.OpError
+	switch {
+	case errors.As(err, &small):
+		return errHeadSize
+	case errors.As(err, &network):
+		return network
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return io.ErrUnexpectedEOF
+	default:
+		return errHead
+	}
 }
 
 // beginBody reads the answer's framing off its head.

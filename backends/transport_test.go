@@ -6,13 +6,12 @@ package backends
 import (
 	"bufio"
 	"bytes"
-	"fmt"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,7 +125,7 @@ func adopt(t testing.TB, s Spec) *Endpoint {
 func post(body string) *Outgoing {
 	return &Outgoing{
 		Op: helixflow.OpChatCompletions, Header: []byte("Content-Type: application/json\r\n"), Body: []byte(body),
-		Hangup: stays{}, Connect: 5 * time.Second, FirstByte: 5 * time.Second, Deadline: time.Now().Add(20 * time.Second),
+		Hangup: stays{}, Connect: 5 * time.Second, FirstByte: 5 * time.Second, Deadline: time.Now().Add(20 * time.Second), Now: time.Now(),
 	}
 }
 
@@ -142,8 +141,9 @@ func roundTrip(t testing.TB, ep *Endpoint, o *Outgoing) (a answered) {
 	var l Lease
 	var head fasthttp.ResponseHeader
 	require.True(t, ep.Acquire(&l, 0))
+	o.Now = time.Now()
 	if a.err = l.RoundTrip(o, &head); a.err != nil {
-		l.Finish(Failed)
+		l.Finish(Failed, time.Now())
 		return a
 	}
 	a.status = head.StatusCode()
@@ -151,12 +151,12 @@ func roundTrip(t testing.TB, ep *Endpoint, o *Outgoing) (a answered) {
 		p, err := l.Next()
 		a.body += string(p)
 		if err == io.EOF {
-			l.Finish(Served)
+			l.Finish(Served, time.Now())
 			return a
 		}
 		if err != nil {
 			a.err = err
-			l.Finish(Failed)
+			l.Finish(Failed, time.Now())
 			return a
 		}
 	}
@@ -221,7 +221,7 @@ func TestLargeBodyWithEdits(t *testing.T) {
 			e := &engine{}
 			port := serve(t, "127.0.0.1:0", func(c net.Conn) {
 				if scheme == "https" {
-					c = tlsServer(c, pair)
+					c = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
 				}
 				e.run(c, says(okAnswer, true))
 			})
@@ -229,7 +229,7 @@ func TestLargeBodyWithEdits(t *testing.T) {
 			if scheme == "https" {
 				spec.TLS = tlsTo(t, "127.0.0.1", port, "", ca.pem).TLS
 			}
-			body := `{"model":"public","messages":"` + strings.Repeat("0123456789", size/10) + `","stream":true}`
+			body := `{"model":"public","messages":["` + strings.Repeat("0123456789", size/10) + `"],"stream":true}`
 			var scan openai.Call
 			require.NoError(t, openai.Scan([]byte(body), helixflow.OpChatCompletions, &scan))
 			o := post(body)
@@ -418,7 +418,7 @@ func TestTimeoutResumes(t *testing.T) {
 	_, err := l.Next()
 	assert.Equal(t, io.EOF, err)
 	assert.Equal(t, "hello!!!", got)
-	l.Finish(Served)
+	l.Finish(Served, time.Now())
 	assert.Equal(t, 1, ep.idleCount())
 }
 
@@ -433,7 +433,3 @@ func TestDeadlineBoundsTheWait(t *testing.T) {
 		assert.Less(t, time.Since(began), 500*time.Millisecond)
 	}
 }
-
-// bigSink counts what is written to it by many requests of one engine.
-var _ = fmt.Sprint
-var _ atomic.Int64

@@ -225,7 +225,7 @@ func (a *Attempt) count(f *backends.Failure) {
 // deliver makes a the exchange's answer. The request will not be sent again.
 func (e *Exchange) deliver(a *Attempt, now time.Time) {
 	e.sent, e.answered, e.responded = a.lease.Sent, a.lease.Answered, now
-	e.freeBody()
+	e.freeRequest()
 	e.status = a.head.StatusCode()
 }
 

@@ -100,8 +100,9 @@ func (e *Exchange) finish() {
 	s.inflight.Add(-1)
 }
 
-// freeBody lets go of the request's body: nothing will be sent again.
-func (e *Exchange) freeBody() {
+// freeRequest lets go of what was sent: it will not be sent again.
+func (e *Exchange) freeRequest() {
 	e.body.Free()
-	e.body = nil
+	e.header.Free()
+	e.body, e.header = nil, nil
 }

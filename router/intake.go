@@ -228,8 +228,12 @@ func (e *Exchange) readBody() error {
 		e.bodyRead = e.began
 		return nil
 	}
-	// One byte more than the length, so that the end shows without another read.
-	e.body = buf.Get(min(max(length, 4<<10), bodyStep) + 1)
+	if length < 0 {
+		length = -1
+		e.body = buf.Get(4 << 10)
+	} else {
+		e.body = buf.Get(min(length, bodyStep))
+	}
 	if err := e.fillBody(src, length); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Package buf lends byte buffers by size class, so that a request holds memory
+// Package buf lends byte buffers by size class, powers of two, so that a request holds memory
 // only while it needs it. It is the one pool of buffers in the program.
 package buf
 
@@ -10,8 +10,7 @@ import (
 const (
 	minBits = 10 // 1 KiB
 	maxBits = 18 // 256 KiB: nothing larger goes back
-	stride  = 2  // classes are powers of four: 1, 4, 16, 64, 256 KiB
-	classes = (maxBits-minBits)/stride + 1
+	classes = maxBits - minBits + 1
 )
 
 // MaxPooled is the largest capacity a pool keeps, in bytes.
@@ -32,7 +31,7 @@ func Get(size int) *Buffer {
 	if b, ok := pools[c].Get().(*Buffer); ok {
 		return b
 	}
-	return &Buffer{B: make([]byte, 0, 1<<(minBits+c*stride))}
+	return &Buffer{B: make([]byte, 0, 1<<(minBits+c))}
 }
 
 // Free gives the buffer back. The caller must hold no slice of it any more:
@@ -68,7 +67,7 @@ func classFor(size int) int {
 	if size <= 1<<minBits {
 		return 0
 	}
-	return (bits.Len(uint(size-1)) - minBits + stride - 1) / stride
+	return bits.Len(uint(size-1)) - minBits
 }
 
 // classOf is the largest class whose buffers are no larger than capacity, or -1.
@@ -76,5 +75,5 @@ func classOf(capacity int) int {
 	if capacity < 1<<minBits {
 		return -1
 	}
-	return min((bits.Len(uint(capacity))-1-minBits)/stride, classes-1)
+	return min(bits.Len(uint(capacity))-1-minBits, classes-1)
 }

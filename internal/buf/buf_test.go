@@ -20,11 +20,11 @@ func TestClassesAgree(t *testing.T) {
 	for size := 1; size <= MaxPooled; size += 97 {
 		c := classFor(size)
 		require.Less(t, c, classes, "size %d", size)
-		room := 1 << (minBits + c*stride)
+		room := 1 << (minBits + c)
 		require.GreaterOrEqual(t, room, size)
 		require.Equal(t, c, classOf(room), "a class's own buffer goes back to it")
 		if c > 0 {
-			require.Greater(t, size, 1<<(minBits+(c-1)*stride), "size %d fits a smaller class", size)
+			require.Greater(t, size, 1<<(minBits+c-1), "size %d fits a smaller class", size)
 		}
 	}
 }
@@ -37,8 +37,8 @@ func TestOddCapacitiesGoToAClassThatFits(t *testing.T) {
 	f(0, -1)
 	f(1023, -1)
 	f(1024, 0)
-	f(4095, 0)
-	f(4096, 1)
+	f(4095, 1)
+	f(4096, 2)
 	f(300_000, classes-1)
 }
 

@@ -7,7 +7,7 @@
 //
 //	go test -tags integration ./tests/e2e/
 //
-// The binary is the one HELIXFLOW_BIN names, else TestMain builds it. Scripts
+// The binary is the one HELIXFLOW_BIN names, else the test builds it. Scripts
 // whose name begins with hangup measure time: they run first and alone, the
 // others in parallel. Beside testscript's own commands and its variables there
 // are KEY and KEY2, two API keys, KEY_HASH and KEY2_HASH for the configuration,

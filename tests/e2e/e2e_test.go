@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 // bench is what the scripts share; set before any runs, then read only.
@@ -24,6 +25,8 @@ type bench struct {
 	root, bin string
 	vars      map[string]string
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestScripts(t *testing.T) {
 	b, err := newBench(t.TempDir())
