@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -144,6 +145,7 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 	}
 	l.Answered = time.Now()
 	for range maxInterim {
+		raw, _ := c.br.Peek(c.br.Buffered())
 		if err := readHead(c, head); err != nil {
 			return PhaseHead, err
 		}
@@ -153,6 +155,10 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 		}
 		if status >= 200 {
 			l.beginBody(head, status)
+			// The buffer began with this head, however much of it was there then.
+			if l.body.framing == byChunks && hasLength(raw[:cap(raw)]) {
+				l.reusable = false
+			}
 			return PhaseBody, nil
 		}
 		head.Reset()
@@ -163,20 +169,48 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 	return PhaseHead, errInterim
 }
 
+// hasLength reports whether a raw head has a Content-Length. Beside chunks it
+// means that somebody on the way may see another end of this answer than we do
+// (RFC 9112, section 6.3); fasthttp drops it without a word.
+func hasLength(raw []byte) bool {
+	const name = "content-length:"
+	if end := bytes.Index(raw, []byte("\r\n\r\n")); end >= 0 {
+		raw = raw[:end]
+	}
+	for line := range bytes.SplitSeq(raw, []byte("\n")) {
+		if len(line) >= len(name) && bytes.EqualFold(line[:len(name)], []byte(name)) {
+			return true
+		}
+	}
+	return false
+}
+
 // readHead reads one head, into a larger buffer if it must.
 func readHead(c *Conn, head *fasthttp.ResponseHeader) error {
 	err := head.Read(c.br)
-	var small *fasthttp.ErrSmallBuffer
-	if errors.As(err, &small) && c.grow() {
+	if isTooLarge(err) && c.grow() {
 		err = head.Read(c.br)
 	}
 	if err == nil {
 		return nil
 	}
-	// fasthttp's own texts quote the head, which may hold what no log should.
+	return headError(err)
+}
+
+func isTooLarge(err error) bool {
+	if err == nil {
+		return false
+	}
+	var small *fasthttp.ErrSmallBuffer
+	return errors.As(err, &small)
+}
+
+// headError replaces fasthttp's own texts: they quote the head, which may hold
+// what no log should.
+func headError(err error) error {
 	var network *net.OpError
 	switch {
-	case errors.As(err, &small):
+	case isTooLarge(err):
 		return errHeadSize
 	case errors.As(err, &network):
 		return network

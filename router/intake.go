@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -61,7 +62,7 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 	for k, v := range h.All() {
 		switch string(k) { // in fasthttp's normal form
 		case "Connection":
-			named = named || !bytes.EqualFold(v, []byte("keep-alive")) && !bytes.EqualFold(v, []byte("close"))
+			named = named || namesHeaders(v)
 		case "Authorization":
 			e.credentialHeader(bearer(v), &e.client.credentialSent)
 		case "Api-Key", "X-Api-Key":
@@ -307,14 +308,36 @@ func checkMedia(h *fasthttp.RequestHeader) error {
 	return nil
 }
 
-// lingerOn reads what is left of a refused body after the answer was written,
-// since closing with bytes unread would reset the connection before the client
-// has read the answer. fasthttp calls it with the connection for its own.
-func lingerOn(conn net.Conn) {
-	if hijacked, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
-		if half, ok := hijacked.UnsafeConn().(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite()
+// answerLingering has the answer written when the handler has returned, and the
+// connection closed lingeringly. fasthttp, told that it must close, would not
+// let go of the connection: so the answer is ours to write.
+func answerLingering(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Header.SetConnectionClose()
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(conn net.Conn) {
+		writeLast(conn, &ctx.Response)
+		if hijacked, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
+			conn = hijacked.UnsafeConn()
 		}
+		lingerOn(conn)
+	})
+}
+
+// writeLast writes the last answer of a connection.
+func writeLast(conn net.Conn, r *fasthttp.Response) {
+	_ = conn.SetWriteDeadline(time.Now().Add(clientStall))
+	bw := bufio.NewWriter(conn)
+	if r.Write(bw) == nil {
+		_ = bw.Flush()
+	}
+}
+
+// lingerOn reads what is left of a refused request after the answer was
+// written, since closing with bytes unread would reset the connection before
+// the client has read the answer.
+func lingerOn(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
 	}
 	end := time.Now().Add(lingerFor)
 	b := buf.Get(bodyStep)

@@ -51,8 +51,7 @@ func (e *Exchange) respond(ctx *fasthttp.RequestCtx) {
 		h.SetConnectionClose()
 	}
 	if e.linger {
-		h.SetConnectionClose()
-		ctx.Hijack(lingerOn)
+		answerLingering(ctx)
 	}
 	if e.attempt != nil && e.attempt.events {
 		h.Set(fasthttp.HeaderCacheControl, "no-cache")
@@ -79,9 +78,12 @@ func (e *Exchange) bodySize() int {
 // copyHead copies what of a backend's head is meant for the client.
 func copyHead(dst, src *fasthttp.ResponseHeader) {
 	dst.SetContentTypeBytes(src.ContentType())
+	named := false
 	for k, v := range src.All() {
 		switch string(k) { // in fasthttp's normal form
-		case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding",
+		case "Connection":
+			named = named || namesHeaders(v)
+		case "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding",
 			"Upgrade", "Content-Length", "Content-Type", "Date", "Server", "Set-Cookie", "Alt-Svc",
 			"X-Request-Id", "Openai-Processing-Ms", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers":
 			// Hop-by-hop, of the backend's own connection, or ours to say.
@@ -91,6 +93,20 @@ func copyHead(dst, src *fasthttp.ResponseHeader) {
 			}
 		}
 	}
+	if !named {
+		return
+	}
+	for _, list := range src.PeekAll(fasthttp.HeaderConnection) {
+		for token := range bytes.SplitSeq(list, []byte(",")) {
+			dst.DelBytes(bytes.TrimSpace(token))
+		}
+	}
+}
+
+// namesHeaders reports whether a Connection header names others, which are
+// meant for this connection only.
+func namesHeaders(connection []byte) bool {
+	return !bytes.EqualFold(connection, []byte("keep-alive")) && !bytes.EqualFold(connection, []byte("close"))
 }
 
 // cors answers a browser whose origin is allowed.

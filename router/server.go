@@ -183,6 +183,13 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.live.find(ctx.Conn()).armWrite(ctx.Conn(), time.Now())
 	s.plain(ctx, problem)
+	if problem.Kind == helixflow.KindHeaderTooLarge {
+		// The rest of the header is still to come, and fasthttp closes at once:
+		// what it writes after this reaches nobody.
+		ctx.Response.Header.SetConnectionClose()
+		writeLast(ctx.Conn(), &ctx.Response)
+		lingerOn(ctx.Conn())
+	}
 }
 
 // plain answers with a problem outside of any exchange.

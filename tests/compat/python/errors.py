@@ -62,9 +62,12 @@ async def check_error_404_path(w: World):
 
 
 async def check_error_413(w: World):
+    # Refused while the client still sends: it must read the answer, not a reset.
     big = "x" * (2 << 20)
-    e = await refused(w, openai.APIStatusError, 413, "request_too_large", w.ask(big))
-    return e.message
+    for _ in range(3):
+        await refused(w, openai.APIStatusError, 413, "request_too_large", w.ask(big))
+    wrong = w.new_client(api_key="sk-wrong")
+    await refused(w, openai.AuthenticationError, 401, "invalid_api_key", w.ask(big, wrong))
 
 
 async def check_error_409(w: World):
