@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,25 +122,26 @@ func TestIdleSweep(t *testing.T) {
 		ep := fleet.Adopt(Spec{Pool: "p", URL: "http://127.0.0.1:1", Address: Address{Scheme: "http", Host: "127.0.0.1", Port: "1"}})
 		require.Same(t, ep, fleet.Adopt(Spec{Pool: "p", URL: "http://127.0.0.1:1"}), "adopted by identity")
 		require.NotSame(t, ep, fleet.Adopt(Spec{Pool: "q", URL: "http://127.0.0.1:1"}))
-		closed := make([]bool, 2)
-		for i := range closed {
+		var flags [2]atomic.Bool
+		closed := func() []bool { return []bool{flags[0].Load(), flags[1].Load()} }
+		for i := range flags {
 			near, far := net.Pipe()
 			go func() {
 				_, _ = far.Read(make([]byte, 1))
-				closed[i] = true
+				flags[i].Store(true)
 				_ = far.Close()
 			}()
 			idle(ep, near, time.Now())
 			time.Sleep(2 * time.Second)
 		}
 		synctest.Wait()
-		require.Equal(t, []bool{false, false}, closed)
+		require.Equal(t, []bool{false, false}, closed())
 		time.Sleep(idleMax - 2*time.Second)
 		synctest.Wait()
-		assert.Equal(t, []bool{true, false}, closed, "idle for 4 to 6 s, and for 2 to 4 s")
+		assert.Equal(t, []bool{true, false}, closed(), "idle for 4 to 6 s, and for 2 to 4 s")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		assert.Equal(t, []bool{true, true}, closed)
+		assert.Equal(t, []bool{true, true}, closed())
 		near, far := net.Pipe()
 		defer func() { _ = far.Close() }()
 		c := idle(ep, near, time.Now().Add(-idleMax-time.Millisecond))

@@ -2,7 +2,6 @@ package router
 
 import (
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/helixflow/helixflow"
@@ -68,9 +67,12 @@ func (s *Server) logPanic(e *Exchange, cause any, stack []byte) {
 	s.log.Error("panic", "request_id", id, "error", fmt.Sprint(cause), "stack", string(stack))
 }
 
-// logProblem tells the operator of an error of the router's own making.
-func (s *Server) logProblem(e *Exchange) {
-	if e.problem.Kind == helixflow.KindInternal {
-		s.log.Log(nil, slog.LevelError, "request failed", "request_id", string(e.id), "error", e.problem.Error())
+// logProblem tells the operator of an error that only the operator can mend.
+func (s *Server) logProblem(e *Exchange, p *helixflow.Error) {
+	if p.Kind != helixflow.KindInternal && p.Kind != helixflow.KindBackendCredential {
+		return
+	}
+	if dropped, ok := s.failures.allow(time.Now()); ok {
+		s.log.Error("request failed", "request_id", string(e.id), "error", p.Error(), "unreported_before", dropped)
 	}
 }

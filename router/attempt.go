@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -62,8 +63,9 @@ func (e *Exchange) forward() error {
 		out.Now = time.Now()
 		a.count(f)
 		if f == nil && a.head.StatusCode() == statusUnauthorized {
+			url := a.lease.Endpoint().URL()
 			e.drop(backends.Served, out.Now)
-			return errBackendCredential
+			return credentialRefused(url)
 		}
 		switch judge(f, e.tries, !req.Eligible.Empty()) {
 		case Delivered:
@@ -166,7 +168,8 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 		p, err := a.lease.Next()
 		if err == io.EOF {
 			a.whole = true
-			return nil // relay judges a stream that ends here
+			a.framer.Reset() // relay looks at all of it again, from its beginning
+			return nil       // and judges a stream that ends here
 		}
 		if err != nil {
 			return err
@@ -181,7 +184,7 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 			seen += n
 		}
 		if len(a.text.B) > maxPreamble {
-			a.framer.Reset() // relay looks at all of it again, from its beginning
+			a.framer.Reset()
 			return nil
 		}
 	}
@@ -236,4 +239,11 @@ func earliest(a, b time.Time) time.Time {
 	return b
 }
 
-var errBackendCredential = &helixflow.Error{Kind: helixflow.KindBackendCredential}
+// credentialRefused is the error of a backend's 401: it is about the pool's
+// credential, and would tell the client that its own is wrong.
+func credentialRefused(url string) error {
+	return &helixflow.Error{
+		Kind:  helixflow.KindBackendCredential,
+		Cause: fmt.Errorf("cannot log in to %s: it answered 401 to the pool's credential", url),
+	}
+}

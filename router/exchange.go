@@ -48,7 +48,6 @@ type progress struct {
 	status  int
 	local   *buf.Buffer // an answer of our own: a problem, the list of models
 	problem *helixflow.Error
-	linger  bool // read on after the answer, so that the client can read it
 
 	// What it was, for account.
 	usage      helixflow.Usage
@@ -84,6 +83,7 @@ func (e *Exchange) finish() {
 	if s == nil {
 		panic("BUG: finished an exchange twice")
 	}
+	defer s.inflight.Add(-1)
 	now := e.responded
 	if e.attempt != nil || now.IsZero() { // more than the first frame was written, or nothing forwarded
 		now = time.Now()
@@ -97,7 +97,6 @@ func (e *Exchange) finish() {
 	e.edits.Reset()
 	e.stream.reset()
 	exchanges.Put(e)
-	s.inflight.Add(-1)
 }
 
 // freeRequest lets go of what was sent: it will not be sent again.

@@ -72,6 +72,7 @@ func (e *Exchange) fail(err error) {
 		e.truncated = true
 		e.endAttempt(time.Now())
 	}
+	e.srv.logProblem(e, problem)
 	e.problem = problem
 	e.answerProblem(problem)
 }

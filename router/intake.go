@@ -25,6 +25,7 @@ const (
 	bodyGrace   = 10 * time.Second // after this a body must have come at bodyRate
 	bodyRate    = 1 << 10          // bytes per second
 	bodySilence = 10 * time.Second
+	drainBelow  = 64 << 10  // what is left of a refused body and fasthttp may read by itself
 	maxLinger   = 128 << 20 // bytes of a refused body that are read on and dropped
 	lingerFor   = 10 * time.Second
 	lingerGap   = 2 * time.Second
@@ -220,7 +221,6 @@ func (e *Exchange) readBody() error {
 	}
 	length := h.ContentLength()
 	if int64(length) > e.snap.maxBody {
-		e.linger = true
 		return tooLarge(e.snap.maxBody)
 	}
 	src := e.client.ctx.Request.BodyStream()
@@ -251,7 +251,6 @@ func (e *Exchange) fillBody(src io.Reader, length int) error {
 			now := time.Now()
 			e.bodyRead = now
 			if !fastEnough(len(e.body.B), now.Sub(e.began)) {
-				e.linger = true
 				return errBodyTimeout
 			}
 			_ = e.client.conn.SetReadDeadline(now.Add(bodySilence))
@@ -261,7 +260,6 @@ func (e *Exchange) fillBody(src io.Reader, length int) error {
 		n, err := src.Read(room)
 		e.body.B = e.body.B[:len(e.body.B)+n]
 		if int64(len(e.body.B)) > e.snap.maxBody {
-			e.linger = true
 			return tooLarge(e.snap.maxBody)
 		}
 		switch {
@@ -306,6 +304,16 @@ func checkMedia(h *fasthttp.RequestHeader) error {
 		return errEncoding
 	}
 	return nil
+}
+
+// mustLinger reports whether so much of a refused request may still be on its
+// way that closing would reset the connection before its answer is read.
+func (e *Exchange) mustLinger() bool {
+	if e.problem == nil || !e.client.bodyUnread {
+		return false
+	}
+	n := e.client.ctx.Request.Header.ContentLength()
+	return n < 0 || n > drainBelow || e.problem.Kind == helixflow.KindBodyTimeout
 }
 
 // answerLingering has the answer written when the handler has returned, and the

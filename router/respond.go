@@ -50,7 +50,7 @@ func (e *Exchange) respond(ctx *fasthttp.RequestCtx) {
 	if e.srv.draining.Load() || e.problem != nil && e.problem.Kind == helixflow.KindClientGone {
 		h.SetConnectionClose()
 	}
-	if e.linger {
+	if e.mustLinger() {
 		answerLingering(ctx)
 	}
 	if e.attempt != nil && e.attempt.events {

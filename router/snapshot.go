@@ -28,11 +28,10 @@ type Snapshot struct {
 
 // publicName is a name callers may ask for: a model's own or an alias.
 type publicName struct {
-	name    string
-	index   int    // bit in a Principal's grants
-	target  []byte // the model's name at the backend, JSON-escaped; nil: as asked
-	aliased bool
-	route   *Route
+	name   string
+	index  int    // bit in a Principal's grants
+	target []byte // the model's name at the backend, JSON-escaped; nil: as asked
+	route  *Route
 }
 
 // Route is where a model leads, and by which rules.

@@ -35,7 +35,7 @@ func installPython(t *testing.T) string {
 	dir := folder(t)
 	venv := filepath.Join(dir, ".venv")
 	inside := filepath.Join(venv, "bin", "python")
-	once(t, venv, []string{filepath.Join(dir, "requirements.txt"), python}, func() {
+	once(t, venv, filepath.Join(dir, "requirements.txt"), command(t, dir, python, "-VV"), func() {
 		command(t, dir, python, "-m", "venv", ".venv")
 		command(t, dir, inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
 			"--only-binary=:all:", "--require-hashes", "-r", "requirements.txt")
@@ -48,7 +48,7 @@ func installNode(t *testing.T) string {
 	node := need(t, "node", "install Node.js, 20 or newer")
 	npm := need(t, "npm", "install npm")
 	dir := folder(t)
-	once(t, filepath.Join(dir, "node_modules"), []string{filepath.Join(dir, "package-lock.json")}, func() {
+	once(t, filepath.Join(dir, "node_modules"), filepath.Join(dir, "package-lock.json"), "", func() {
 		command(t, dir, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 	})
 	return node
@@ -70,15 +70,12 @@ func need(t *testing.T, program, advice string) string {
 }
 
 // once fills a directory anew unless it was filled whole with pins of the same
-// content.
-func once(t *testing.T, dir string, pins []string, fill func()) {
-	h := sha256.New()
-	for _, pin := range pins {
-		data, err := os.ReadFile(pin)
-		require.NoError(t, err)
-		h.Write(data)
-	}
-	sum := []byte(hex.EncodeToString(h.Sum(nil)))
+// content, for the same version of the program that will use it.
+func once(t *testing.T, dir, pins, version string, fill func()) {
+	data, err := os.ReadFile(pins)
+	require.NoError(t, err)
+	digest := sha256.Sum256(append(data, version...))
+	sum := []byte(hex.EncodeToString(digest[:]))
 	stamp := filepath.Join(dir, "installed.sha256")
 	if have, err := os.ReadFile(stamp); err == nil && bytes.Equal(have, sum) {
 		return
@@ -88,9 +85,11 @@ func once(t *testing.T, dir string, pins []string, fill func()) {
 	require.NoError(t, os.WriteFile(stamp, sum, 0o600))
 }
 
-func command(t *testing.T, dir, name string, args ...string) {
+// command runs a program to its end and returns what it printed.
+func command(t *testing.T, dir, name string, args ...string) string {
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "cannot run %v:\n%s", cmd.Args, out)
+	return string(out)
 }

@@ -6,7 +6,7 @@ import { ask, client, raises, stats, until } from "./world.mjs";
 
 async function aborted(before) {
   const took = await until("the engine sees that the client left",
-    async () => (await stats()).aborted === before.aborted + 1);
+    async () => (await stats()).aborted === before.aborted + 1, 1000);
   assert.equal((await stats()).running, 0);
   return `the engine knew after ${took}ms`;
 }

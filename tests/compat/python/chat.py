@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel
 from world import FAKE, World, collect, fetch, settle
@@ -116,5 +117,6 @@ async def check_parallel(w: World):
     if w.is_async:
         answers = await asyncio.gather(*(one(i) for i in range(20)))
     else:
-        answers = await asyncio.gather(*(asyncio.to_thread(asyncio.run, one(i)) for i in range(20)))
+        with ThreadPoolExecutor(20) as threads:
+            answers = list(threads.map(asyncio.run, [one(i) for i in range(20)]))
     assert [a.usage.completion_tokens for a in answers] == list(range(1, 21)), answers

@@ -8,7 +8,8 @@ from world import World, each, raises, settle, stats, until
 
 
 async def aborted(w: World, before: dict) -> str:
-    took = await until("the engine sees that the client left", lambda: stats()["aborted"] == before["aborted"] + 1)
+    left = before["aborted"] + 1
+    took = await until("the engine sees that the client left", lambda: stats()["aborted"] == left, seconds=1)
     assert stats()["running"] == 0, stats()
     return f"the engine knew after {took:.0f}ms"
 

@@ -1,0 +1,173 @@
+package router
+
+// The pure parts: who is tried again, what errors look like, which path means
+// what.
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/backends"
+)
+
+// allFailures is every failure a try can have: phase × timeout × gone.
+func allFailures() (list []*backends.Failure) {
+	for phase := backends.PhaseConnect; phase <= backends.PhaseBody; phase++ {
+		for _, timeout := range []bool{false, true} {
+			for _, gone := range []bool{false, true} {
+				list = append(list, &backends.Failure{Phase: phase, Timeout: timeout, Gone: gone, Backend: "http://b", Err: errors.New("x")})
+			}
+		}
+	}
+	return list
+}
+
+func TestJudge(t *testing.T) {
+	for tries := 1; tries <= maxTries+1; tries++ {
+		for _, left := range []bool{false, true} {
+			assert.Equal(t, Delivered, judge(nil, tries, left))
+			for _, f := range allFailures() {
+				again := f.Phase == backends.PhaseConnect || !f.Timeout && f.Phase != backends.PhaseBody
+				want := GiveUp
+				switch {
+				case f.Gone:
+					want = ClientGone
+				case again && left && tries < maxTries:
+					want = TryAnother
+				}
+				assert.Equal(t, want, judge(f, tries, left), "%+v after %d tries, left %v", *f, tries, left)
+			}
+		}
+	}
+}
+
+func TestBlame(t *testing.T) {
+	for _, f := range allFailures() {
+		want := helixflow.KindBackendBroken
+		switch {
+		case f.Gone:
+			want = helixflow.KindClientGone
+		case f.Phase == backends.PhaseConnect:
+			want = helixflow.KindNoBackend
+		case f.Timeout:
+			want = helixflow.KindBackendTimeout
+		}
+		p := blame(f)
+		assert.Equal(t, want, p.Kind)
+		assert.NotContains(t, string(problemBody(nil, p)), "http://b", "the caller learns no backend's name")
+	}
+}
+
+func TestEveryKindHasItsForm(t *testing.T) {
+	for k := helixflow.KindInternal; k < helixflow.NumKinds; k++ {
+		f := forms[k]
+		assert.True(t, f.status >= 400 && f.status < 600, "%v", k)
+		assert.NotEmpty(t, f.text, "%v", k)
+		assert.Equal(t, f.status >= 500 || f.status == 499, f.typ == typeServer, "%v", k)
+		assert.Regexp(t, `^[A-Z].*\.$`, f.text, "%v", k)
+		assert.Equal(t, strings.ToLower(f.code), f.code)
+		for _, param := range []string{"", "model"} {
+			var object map[string]map[string]any
+			body := problemBody(nil, &helixflow.Error{Kind: k, Param: param})
+			require.NoError(t, json.Unmarshal(body, &object))
+			require.Len(t, object, 1)
+			inner := object["error"]
+			require.Len(t, inner, 4, "%s", body)
+			assert.Equal(t, f.text, inner["message"])
+			assert.Equal(t, f.typ, inner["type"])
+			for _, key := range []string{"param", "code"} {
+				_, present := inner[key]
+				assert.True(t, present, "%s: no %s", body, key)
+			}
+		}
+	}
+}
+
+func TestRetryHeaders(t *testing.T) {
+	f := func(p *helixflow.Error, want string) {
+		t.Helper()
+		got := ""
+		retryHeaders(p, func(name, value string) { got += name + "=" + value + " " })
+		assert.Equal(t, want, strings.TrimSpace(got))
+	}
+	f(&helixflow.Error{Kind: helixflow.KindInvalidJSON}, "")
+	f(&helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: 1500 * time.Millisecond}, "x-should-retry=true retry-after=2 retry-after-ms=1500")
+	f(&helixflow.Error{Kind: helixflow.KindBackendCredential}, "x-should-retry=false")
+	f(&helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: -time.Second}, "x-should-retry=true")
+}
+
+func TestOperation(t *testing.T) {
+	f := func(path string, op helixflow.Op, id string) {
+		t.Helper()
+		gotOp, gotID := operation([]byte(path))
+		assert.Equal(t, op, gotOp, "%q", path)
+		assert.Equal(t, id, string(gotID), "%q", path)
+	}
+	f("/v1/chat/completions", helixflow.OpChatCompletions, "")
+	f("/chat/completions", helixflow.OpChatCompletions, "")
+	f("/v1/completions", helixflow.OpCompletions, "")
+	f("/v1/responses", helixflow.OpResponses, "")
+	f("/v1/embeddings", helixflow.OpEmbeddings, "")
+	f("/v1/moderations", helixflow.OpModerations, "")
+	f("/v1/models", helixflow.OpListModels, "")
+	f("/v1/models/m", helixflow.OpGetModel, "m")
+	f("/models/org/m:8b", helixflow.OpGetModel, "org/m:8b")
+	f("/v1/models/org%2Fm%3a8b", helixflow.OpGetModel, "org/m:8b")
+	f("/v1/models/a%20b", helixflow.OpGetModel, "a b")
+	for _, unknown := range []string{
+		"", "/", "/v1", "/v1/", "*", "v1/models", "/V1/models", "/v1/Models", "/v1//models", "//v1/models", "/v1/v1/models", "/v1/models/",
+		"/v1/chat/completions/", "/v1/chat%2Fcompletions", "/v1/chat/./completions", "/v1/x/../models", "/v1/models/.", "/v1/models/..", "/v1/models/a/../b",
+		"/v1/models/%2e%2e", "/v1/models/a%2f%2e%2e%2fb", "/v1/models/a//b", "/v1/models//a", "/v1/models/a/", "/v1/models/%2Fa", "/v1/models/a%25b", "/v1/models/%252e",
+		"/v1/models/%", "/v1/models/%2", "/v1/models/%zz", "/v1/models/%+1", "/v1/models/%00", "/v1/models/a%0d%0ab", "/v1/models/a%7f", "/v1/models/a\\b", "/v1/models/a%5cb",
+		"http://host/v1/models", "/v1/models#x", "/v1/chat/completions;x",
+	} {
+		f(unknown, helixflow.OpUnknown, "")
+	}
+}
+
+func TestKeyInQuery(t *testing.T) {
+	f := func(query string, want bool) {
+		t.Helper()
+		assert.Equal(t, want, keyInQuery([]byte(query)), "%q", query)
+	}
+	f("", false)
+	f("beta=true", false)
+	f("a=b&api_key=x", true)
+	f("API-KEY=x", true)
+	f("apikey=x", true)
+	f("key=x", true)
+	f("token", true)
+	f("access_token=x&a=b", true)
+	f("Authorization=Bearer%20x", true)
+	f("max_tokens=5&keys=a&tokens=b", false)
+	f("a=sk-hfx_live_1_2_3", true)
+}
+
+func FuzzOperation(f *testing.F) {
+	for _, seed := range []string{"/v1/models/a", "/models/%2e%2e/a", "/v1/models/a%2Fb%25", "/v1/chat/completions"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		op, id := operation([]byte(path))
+		require.Equal(t, op == helixflow.OpGetModel, len(id) > 0)
+		if op == helixflow.OpUnknown {
+			return
+		}
+		require.True(t, strings.HasPrefix(path, "/"))
+		for seg := range strings.SplitSeq(string(id), "/") {
+			if op == helixflow.OpGetModel {
+				require.NotContains(t, []string{"", ".", ".."}, seg)
+			}
+		}
+		require.False(t, strings.ContainsAny(string(id), "%\\\x00\r\n"), "%q", id)
+		require.NotContains(t, path, "%25")
+		require.NotContains(t, path, "//")
+	})
+}
