@@ -46,11 +46,11 @@ race: ## unit tests under the race detector; needs a C compiler
 
 .PHONY: e2e
 e2e: build ## the built binary from outside, scripts in tests/e2e
-	$(GO) test -count=1 -tags integration ./tests/e2e/...
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/e2e/...
 
 .PHONY: compat
 compat: build ## the official OpenAI clients against the built binary; needs python3 and node
-	$(GO) test -count=1 -tags integration ./tests/compat/...
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/compat/...
 
 # The fuzzer takes one target of one package at a time. A target that fails
 # leaves its input under testdata/fuzz; commit it with the fix.
@@ -87,6 +87,7 @@ fmt: ## format with gofumpt
 lint: ## vet, staticcheck, gofumpt, and whether the other systems still build
 	$(GO) vet $(PKG)
 	$(GO) vet -tags integration,long $(PKG)
+	$(GO) -C tests/compat/go vet ./...
 	$(TOOL) staticcheck -tags integration,long $(PKG)
 	@unformatted=$$($(TOOL) gofumpt -l .) && \
 		test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }

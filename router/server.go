@@ -63,7 +63,7 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o, metrics: o.Metrics, log: o.Log, noModel: o.Metrics.Model(""), live: live}
+	s := &Server{opt: o, metrics: o.Metrics, log: o.Log, noModel: o.Metrics.Model(metric.OtherModel), live: live}
 	s.fast = fasthttp.Server{
 		Handler:                      s.handle,
 		ErrorHandler:                 s.refuse,

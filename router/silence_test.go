@@ -211,3 +211,43 @@ func TestKeepAliveAfterEveryKindOfAnswer(t *testing.T) {
 		}
 	}
 }
+
+// To the client, a backend that drips one event is as silent as one that sleeps.
+func TestKeepAliveDuringADrip(t *testing.T) {
+	w := newWorld(t, open("keepalive: 50ms", newBackend(t, func(a *asked) bool {
+		a.write(sseHead + chunkOf(ev1))
+		for i := range 30 {
+			<-time.After(10 * time.Millisecond)
+			a.write(chunkOf(ev2[i : i+1]))
+		}
+		a.write(chunkOf(ev2[30:]+evFin+evDone) + lastChunk)
+		return true
+	})))
+	a := w.ask(t, chat(streaming))
+	require.NoError(t, a.err)
+	comments := strings.Count(a.body, ": keep-alive\n\n")
+	assert.Equal(t, ev1+strings.Repeat(": keep-alive\n\n", comments)+ev2+evFin+evDone, a.body)
+	assert.GreaterOrEqual(t, comments, 3)
+}
+
+// A backend that says its last word and then neither ends nor closes holds up
+// the client for a moment only, and its connection never serves again.
+func TestNothingBehindTheLastWord(t *testing.T) {
+	left := make(chan struct{}, 1)
+	w := newWorld(t, open("", newBackend(t, func(a *asked) bool {
+		a.write(sseHead + chunkOf(ev1+evFin+evDone))
+		<-a.left
+		left <- struct{}{}
+		return false
+	})))
+	began := time.Now()
+	a := w.ask(t, chat(streaming))
+	assert.Less(t, time.Since(began), 300*time.Millisecond)
+	require.NoError(t, a.err)
+	assert.Equal(t, ev1+evFin+evDone, a.body)
+	select {
+	case <-left:
+	case <-time.After(time.Second):
+		t.Fatal("the connection was kept")
+	}
+}

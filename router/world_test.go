@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
 
 	"github.com/helixflow/helixflow/backends"
@@ -25,6 +26,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// fasthttp starts its clock with the first head, which must not be inside a bubble.
+	new(fasthttp.ResponseHeader).Header()
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
