@@ -50,6 +50,7 @@ var rooms = []room{
 
 	{pkg: "internal/openai", inside: []string{"."}, third: []string{xxhash}},
 	{pkg: "internal/buf", inside: []string{"."}, third: []string{xxhash}},
+	{pkg: "internal/framing", inside: []string{"."}},
 	{pkg: "internal/ring", inside: []string{"."}, third: []string{xxhash}},
 	{pkg: "internal/secret", inside: []string{"."}, third: []string{xxhash}},
 	{pkg: "internal/build", inside: []string{"."}, third: []string{xxhash}},
@@ -84,7 +85,7 @@ var rooms = []room{
 		inside: []string{".", "balancer", "backends/...", "cache", "authn", "router/admission", "internal/...", "configs"},
 		third:  []string{fasthttp},
 		only: map[string][]string{
-			fasthttp:  {"server.go", "intake.go", "respond.go", "relay.go", "splice.go", "upgrade.go"},
+			fasthttp:  {"conn.go", "intake.go", "respond.go", "splice.go", "upgrade.go"},
 			"configs": {"compile.go"},
 		},
 	},
@@ -367,14 +368,14 @@ func TestArchitectureChecker(t *testing.T) {
 	f("gateway/gateway.go", importing("gateway"), "gateway/gateway.go: package gateway has no row in the table of arch_test.go")
 
 	// In which file.
-	f("router/relay.go", importing("router", fasthttp))
+	f("router/respond.go", importing("router", fasthttp))
 	f("router/compile.go", importing("router", ours+"configs"))
 	f("router/handler.go", importing("router", fasthttp, ours+"configs"),
-		"router/handler.go: imports "+fasthttp+", which only server.go, intake.go, respond.go, relay.go, splice.go, upgrade.go may",
+		"router/handler.go: imports "+fasthttp+", which only conn.go, intake.go, respond.go, splice.go, upgrade.go may",
 		"router/handler.go: imports "+ours+"configs, which only compile.go may")
 	f("cache/key.go", importing("cache", "github.com/klauspost/compress/zstd"), "cache/key.go: imports github.com/klauspost/compress/zstd, which only codec.go may")
 	f("router/sweep_windows.go", "//go:build windows\n\n"+importing("router", fasthttp+"/fasthttputil"),
-		"router/sweep_windows.go: imports "+fasthttp+"/fasthttputil, which only server.go, intake.go, respond.go, relay.go, splice.go, upgrade.go may")
+		"router/sweep_windows.go: imports "+fasthttp+"/fasthttputil, which only conn.go, intake.go, respond.go, splice.go, upgrade.go may")
 
 	// What no file may do.
 	f("router/handler.go", importing("router", "unsafe"), "router/handler.go: imports unsafe, which only internal/buf may")

@@ -53,12 +53,9 @@ func isTimeout(err error) bool {
 }
 
 var (
-	errGone      = errors.New("the client left")
-	errHeadSize  = fmt.Errorf("its head is above %d bytes", maxHead)
-	errHead      = errors.New("its head is malformed")
-	errInterim   = errors.New("too many interim (1xx) answers")
-	errUpgrade   = errors.New("it switched protocols unasked")
-	errChunkSize = errors.New("malformed chunk size")
-	errChunkEnd  = errors.New("malformed end of a chunk")
-	errTrailer   = errors.New("trailer too long")
+	errGone     = errors.New("the client left")
+	errHeadSize = fmt.Errorf("its head is above %d bytes", maxHead)
+	errHead     = errors.New("its head is malformed")
+	errInterim  = errors.New("too many interim (1xx) answers")
+	errUpgrade  = errors.New("it switched protocols unasked")
 )

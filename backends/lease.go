@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/helixflow/helixflow/internal/framing"
 )
 
 // A connection that answered well but has bytes of its body left is read on
@@ -34,7 +36,7 @@ type Lease struct {
 	ep       *Endpoint
 	conn     *Conn
 	hangup   Hangup
-	body     body
+	body     framing.Body
 	reusable bool
 	Sent     time.Time // the request was written
 	Answered time.Time // the first byte of the answer came
@@ -156,14 +158,14 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 		if status >= 200 {
 			l.beginBody(head, status)
 			// The buffer began with this head, however much of it was there then.
-			if l.body.framing == byChunks && hasLength(raw[:cap(raw)]) {
+			if l.body.Kind() == framing.ByChunks && hasLength(raw[:cap(raw)]) {
 				l.reusable = false
 			}
 			return PhaseBody, nil
 		}
 		head.Reset()
 		if _, err := c.br.Peek(1); err != nil {
-			return PhaseHead, cut(err)
+			return PhaseHead, err
 		}
 	}
 	return PhaseHead, errInterim
@@ -226,35 +228,46 @@ func (l *Lease) beginBody(head *fasthttp.ResponseHeader, status int) {
 	l.reusable = !head.ConnectionClose()
 	switch n := head.ContentLength(); {
 	case status == fasthttp.StatusNoContent || status == fasthttp.StatusNotModified:
-		l.body = body{framing: byLength}
+		l.body.Begin(l.conn.br, framing.ByLength, 0)
 	case n >= 0:
-		l.body = body{framing: byLength, left: int64(n), length: int64(n)}
+		l.body.Begin(l.conn.br, framing.ByLength, int64(n))
 	case n == -1:
-		l.body = body{framing: byChunks}
+		l.body.Begin(l.conn.br, framing.ByChunks, 0)
 	default:
-		l.body, l.reusable = body{framing: untilGone}, false
+		l.body.Begin(l.conn.br, framing.UntilClose, 0)
+		l.reusable = false
 	}
 }
 
 // BodyLength is the body's length in bytes if its head told it, else -1.
-func (l *Lease) BodyLength() int64 {
-	if l.body.framing == byLength {
-		return l.body.length
-	}
-	return -1
-}
+func (l *Lease) BodyLength() int64 { return l.body.Length() }
 
 // Next lends the following bytes of the body, until the next call on l. It
 // waits until the deadline set by WaitUntil. io.EOF is the proper end; any
 // other error is a *Failure, after a timeout of which Next may be called again.
 func (l *Lease) Next() ([]byte, error) {
-	p, err := l.next()
+	p, err := l.body.Next()
+	return p, l.bodyError(err)
+}
+
+// Read is Next for bytes that are wanted in p: large pieces skip the
+// connection's own buffer.
+func (l *Lease) Read(p []byte) (int, error) {
+	n, err := l.body.Read(p)
+	return n, l.bodyError(err)
+}
+
+// More reports whether Next has something to give without waiting for the
+// network.
+func (l *Lease) More() bool { return l.body.More() }
+
+func (l *Lease) bodyError(err error) error {
 	if err == nil || err == io.EOF {
-		return p, err
+		return err
 	}
 	// Nobody but Break closes a connection that is leased.
 	gone := errors.Is(err, net.ErrClosed)
-	return nil, &Failure{Phase: PhaseBody, Timeout: isTimeout(err), Gone: gone, Backend: l.ep.url, Err: err}
+	return &Failure{Phase: PhaseBody, Timeout: isTimeout(err), Gone: gone, Backend: l.ep.url, Err: err}
 }
 
 // Wait bounds the following calls of Next: they fail with a timeout after
@@ -266,7 +279,7 @@ func (l *Lease) Wait(now time.Time, wait time.Duration) { _ = l.conn.readBy(now,
 func (l *Lease) Drain(now time.Time) {
 	_ = l.conn.readBy(now, drainWait)
 	for range 8 {
-		if _, err := l.next(); err != nil {
+		if _, err := l.body.Next(); err != nil {
 			return
 		}
 	}
@@ -280,10 +293,7 @@ func (l *Lease) Finish(o Outcome, now time.Time) {
 		return
 	}
 	if c := l.conn; c != nil {
-		whole := l.body.done || l.body.framing == byLength && l.body.left == int64(l.body.lent)
-		if whole && l.body.lent > 0 {
-			_, _ = c.br.Discard(l.body.lent)
-		}
+		whole := l.body.Finish()
 		armed := l.hangup.Disarm(c)
 		if o == Served && armed && whole && l.reusable && c.br.Buffered() == 0 {
 			c.answers++

@@ -3,6 +3,8 @@ package backends
 // Which connections serve again, in what order, and until when.
 
 import (
+	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -111,7 +113,7 @@ func TestPoolIsLIFO(t *testing.T) {
 
 // idle puts a connection into the pool as if it had served at that time.
 func idle(ep *Endpoint, nc net.Conn, since time.Time) *Conn {
-	l := leaseOver(nc, body{done: true})
+	l := leaseOver(nc)
 	ep.put(l.conn, since)
 	return l.conn
 }
@@ -273,4 +275,54 @@ func TestUnsolicitedBytesAreNobodysAnswer(t *testing.T) {
 	a := roundTrip(t, ep, post(`{}`))
 	require.NoError(t, a.err)
 	assert.Equal(t, "{}", a.body)
+}
+
+// Over TLS, too, a connection serves again after a pause, and one that the
+// backend has closed costs no request.
+func TestPoolingOverTLS(t *testing.T) {
+	ca := newTestCA(t)
+	_, _, pair := ca.issue(t, time.Now().Add(time.Hour), "127.0.0.1")
+	e := &engine{}
+	closed := make(chan struct{}, 1)
+	port := serve(t, "127.0.0.1:0", func(c net.Conn) {
+		secure := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}})
+		e.run(secure, func(c net.Conn, r call) bool {
+			_, _ = io.WriteString(c, okAnswer)
+			if r.conn == 1 && r.nth == 3 {
+				_ = c.Close() // with a close_notify, as a server that ends an idle connection
+				closed <- struct{}{}
+				return false
+			}
+			return true
+		})
+	})
+	ep := adopt(t, Spec{URL: "https://127.0.0.1:" + port, TLS: tlsTo(t, "127.0.0.1", port, "", ca.pem).TLS})
+	pause := func() {
+		ep.mu.Lock()
+		defer ep.mu.Unlock()
+		require.Len(t, ep.idle, 1)
+		ep.idle[0].idleSince = time.Now().Add(-time.Second)
+	}
+	for i := range 4 {
+		require.NoError(t, roundTrip(t, ep, post(`{}`)).err, "request %d", i)
+		if i == 2 {
+			<-closed
+		}
+		pause()
+	}
+	calls, opened := e.seen()
+	assert.Len(t, calls, 4)
+	assert.Equal(t, 2, opened)
+}
+
+// stays is a Hangup of an asker who never leaves.
+type stays struct{}
+
+func (stays) Arm(*Conn) bool    { return true }
+func (stays) Disarm(*Conn) bool { return true }
+
+// leaseOver is a lease whose answer was read to its end.
+func leaseOver(nc net.Conn) *Lease {
+	c := &Conn{raw: nc, nc: nc, br: bufio.NewReaderSize(nc, readBufferSize)}
+	return &Lease{ep: &Endpoint{url: "http://fake"}, conn: c, hangup: stays{}}
 }

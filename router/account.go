@@ -19,7 +19,7 @@ func (e *Exchange) account(now time.Time) {
 		series = e.name.route.series
 	}
 	status := e.status
-	if e.left || e.cell.Gone() {
+	if e.left || e.conn.Gone() {
 		status = statusClientGone
 		s.metrics.ClientDisconnect()
 	} else if e.truncated {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -49,16 +50,16 @@ func (a *Attempt) finish(o backends.Outcome, now time.Time) {
 // first frame of it is in hand.
 func (e *Exchange) forward() error {
 	pool := e.name.route.pool
-	req := balancer.Request{Eligible: balancer.FirstN(len(pool.candidates)), Rand: rand.Uint64()}
+	e.pick = balancer.Request{Eligible: balancer.FirstN(len(pool.candidates)), Rand: rand.Uint64()}
 	out := e.outgoing()
 	for {
-		a, i := e.acquire(pool, &req)
+		a, i := e.acquire(pool)
 		if a == nil {
 			return e.nothingLeft()
 		}
 		e.tries++
 		e.attempt = a // so that even a panic ends it
-		req.Eligible.Clear(i)
+		e.pick.Eligible.Clear(i)
 		f := asFailure(a.run(&out, e.name.route))
 		out.Now = time.Now()
 		a.count(f)
@@ -67,13 +68,13 @@ func (e *Exchange) forward() error {
 			e.drop(backends.Served, out.Now)
 			return credentialRefused(url)
 		}
-		switch judge(f, e.tries, !req.Eligible.Empty()) {
+		switch judge(f, e.tries, !e.pick.Eligible.Empty()) {
 		case Delivered:
 			e.deliver(a, out.Now)
 			return nil
 		case ClientGone:
 			e.drop(backends.Ignored, out.Now)
-			if !e.cell.Gone() { // broken by the end of a drain, not by the client
+			if !e.conn.Gone() { // broken by the end of a drain, not by the client
 				return errDraining
 			}
 			return errClientGone
@@ -113,7 +114,7 @@ func (e *Exchange) outgoing() backends.Outgoing {
 		Query:     e.client.query,
 		Static:    route.pool.static,
 		Header:    e.header.B,
-		Hangup:    e.cell,
+		Hangup:    &e.conn.cell,
 		Now:       e.bodyRead,
 		Connect:   route.connect,
 		FirstByte: route.firstToken,
@@ -130,10 +131,10 @@ func (e *Exchange) outgoing() backends.Outgoing {
 
 // acquire picks an eligible endpoint and takes a place on it. Candidates that
 // turn out to be full are struck off; nil when none is left.
-func (e *Exchange) acquire(pool *Pool, req *balancer.Request) (*Attempt, int) {
+func (e *Exchange) acquire(pool *Pool) (*Attempt, int) {
 	a := attempts.Get().(*Attempt)
 	for {
-		i := pool.policy.Pick(req, pool.candidates)
+		i := pool.policy.Pick(&e.pick, pool.candidates)
 		if i < 0 {
 			attempts.Put(a)
 			return nil, -1
@@ -141,7 +142,7 @@ func (e *Exchange) acquire(pool *Pool, req *balancer.Request) (*Attempt, int) {
 		if pool.endpoints[i].Acquire(&a.lease, pool.candidates[i].Limit) {
 			return a, i
 		}
-		req.Eligible.Clear(i)
+		e.pick.Eligible.Clear(i)
 	}
 }
 
@@ -166,6 +167,9 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 	for seen := 0; ; {
 		a.lease.Wait(a.lease.Answered, until.Sub(a.lease.Answered))
 		p, err := a.lease.Next()
+		if err == io.EOF && seen == len(a.text.B) {
+			return &backends.Failure{Phase: backends.PhaseBody, Backend: a.lease.Endpoint().URL(), Err: errNoEvent}
+		}
 		if err == io.EOF {
 			a.whole = true
 			a.framer.Reset() // relay looks at all of it again, from its beginning
@@ -194,13 +198,16 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 func (a *Attempt) readHeld(out *backends.Outgoing, route *Route) error {
 	size := a.lease.BodyLength()
 	a.text = buf.Get(int(min(max(size, 1<<10), holdBelow)))
-	until := out.Deadline
-	for {
+	for len(a.text.B) < holdBelow {
 		if !a.lease.More() {
 			now := time.Now()
-			a.lease.Wait(now, min(route.idle, until.Sub(now)))
+			a.lease.Wait(now, min(route.idle, out.Deadline.Sub(now)))
 		}
-		p, err := a.lease.Next()
+		if n := len(a.text.B); n == cap(a.text.B) && int64(n) != size {
+			a.text = a.text.Grow(1)
+		}
+		n, err := a.lease.Read(a.text.B[len(a.text.B):cap(a.text.B)])
+		a.text.B = a.text.B[:len(a.text.B)+n]
 		if err == io.EOF {
 			a.whole = true
 			return nil
@@ -208,12 +215,8 @@ func (a *Attempt) readHeld(out *backends.Outgoing, route *Route) error {
 		if err != nil {
 			return err
 		}
-		a.text = a.text.Grow(len(p))
-		a.text.B = append(a.text.B, p...)
-		if len(a.text.B) > holdBelow {
-			return nil
-		}
 	}
+	return nil
 }
 
 // count books the try under its backend.
@@ -238,6 +241,8 @@ func earliest(a, b time.Time) time.Time {
 	}
 	return b
 }
+
+var errNoEvent = errors.New("the stream ended before its first event")
 
 // credentialRefused is the error of a backend's 401: it is about the pool's
 // credential, and would tell the client that its own is wrong.

@@ -7,27 +7,29 @@ import (
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
 )
 
 // Exchange is one request and its answer: all that the walk needs, in typed
 // fields. begin takes one from the pool, finish gives it back; in between it
-// has exactly one owner.
+// belongs to the goroutine of its connection.
 type Exchange struct {
 	progress
-	call   openai.Call
-	edits  openai.Edits
-	stream bodyStream // the answer as fasthttp reads it
-	idBuf  [40]byte
+	call  openai.Call
+	edits openai.Edits
+	pick  balancer.Request // here, since policies are called through an interface
+	relay relay            // writes the answer
+	idBuf [40]byte
 }
 
 // progress is the part of an Exchange that starts anew with each request.
 type progress struct {
 	srv    *Server
 	snap   *Snapshot // pinned: no reload can tear this request
-	client client    // the client's side of the exchange
-	cell   *cell     // its connection's
+	conn   *clientConn
+	client client // what its head says
 
 	// What came, filled by intake and scan.
 	op      helixflow.Op
@@ -41,6 +43,7 @@ type progress struct {
 	name          *publicName
 	attempt       *Attempt // the try that answers, or nil
 	tries         int
+	preflight     bool              // a browser only asks whether it may call
 	failure       *backends.Failure // of the last try that failed
 	withholdUsage bool              // the usage chunk was asked for by us, not by the client
 
@@ -63,21 +66,23 @@ type progress struct {
 
 var exchanges = sync.Pool{New: func() any {
 	e := new(Exchange)
-	e.stream.e = e
+	e.relay.e = e
 	return e
 }}
 
 // begin takes an Exchange for a request that has just come.
-func (s *Server) begin() *Exchange {
+func (s *Server) begin(c *clientConn) *Exchange {
 	e := exchanges.Get().(*Exchange)
 	e.srv = s
+	e.conn = c
 	e.snap = s.snapshot.Load()
 	e.began = time.Now()
 	s.inflight.Add(1)
 	return e
 }
 
-// finish settles the exchange and gives it back: exactly once, always last.
+// finish settles the exchange and gives it back: exactly once, always last,
+// whatever panics on the way.
 func (e *Exchange) finish() {
 	s := e.srv
 	if s == nil {
@@ -95,7 +100,7 @@ func (e *Exchange) finish() {
 	e.local.Free()
 	e.progress = progress{}
 	e.edits.Reset()
-	e.stream.reset()
+	e.relay.reset()
 	exchanges.Put(e)
 }
 

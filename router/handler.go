@@ -10,9 +10,14 @@ import (
 // This file is the walk of one request. (Admission and the cache take their
 // places between resolve and forward when they exist.)
 
-// serve walks e to an answer. An error is one that the client is to read; the
-// answer itself follows in the body stream, whose Close is the end of e.
+// serve walks e to an answer, which respond then sends. An error is one that
+// the client is to read.
 func (s *Server) serve(e *Exchange) error {
+	if e.isPreflight() {
+		e.preflight = true
+		e.answerEmpty()
+		return nil
+	}
 	if err := e.locate(); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -15,41 +14,30 @@ import (
 	"github.com/helixflow/helixflow/internal/buf"
 )
 
-// This file takes in what a client sends: path, headers, body. fasthttp lends
-// the first two until the body stream is closed; the body is read into our own
-// buffer, since fasthttp, when it streams, neither enforces a limit nor tells a
-// cut body from a whole one.
+// This file takes in what a client sends: path, headers, body. The first two
+// are lent by the connection until the exchange ends; the body is read into a
+// buffer that is freed as soon as nothing will be sent again.
 
 const (
 	bodyStep    = 64 << 10         // a body's claimed length is believed this far
 	bodyGrace   = 10 * time.Second // after this a body must have come at bodyRate
 	bodyRate    = 1 << 10          // bytes per second
 	bodySilence = 10 * time.Second
-	drainBelow  = 64 << 10  // what is left of a refused body and fasthttp may read by itself
-	maxLinger   = 128 << 20 // bytes of a refused body that are read on and dropped
-	lingerFor   = 10 * time.Second
-	lingerGap   = 2 * time.Second
 )
 
-// client is the asker's side of an exchange, as fasthttp lends it.
+// client is what the asker's head says, lent by the connection.
 type client struct {
-	ctx            *fasthttp.RequestCtx
-	conn           net.Conn
 	query          []byte
 	credential     []byte
 	origin         []byte
 	credentialSent bool // a credential header came, though perhaps of no use
 	ambiguous      bool // a credential header stands twice
-	bodyUnread     bool // the body was not read to its end
 }
 
 // accept looks over what came before the body.
-func (e *Exchange) accept(ctx *fasthttp.RequestCtx) {
-	e.client.ctx, e.client.conn = ctx, ctx.Conn()
-	e.cell = e.srv.live.find(e.client.conn)
-	e.client.bodyUnread = ctx.Request.IsBodyStream()
+func (e *Exchange) accept() {
 	e.header = buf.Get(1 << 10)
-	e.takeHeaders(&ctx.Request.Header)
+	e.takeHeaders(&e.conn.head)
 	if e.id == nil {
 		e.id = newRequestID(e.idBuf[:0])
 	}
@@ -125,30 +113,6 @@ func hasPrefixFold(k []byte, prefix string) bool {
 	return true
 }
 
-// dropNamed takes the lines out of lines that a Connection header names: they
-// were meant for this connection only.
-func dropNamed(lines []byte, connection [][]byte) []byte {
-	kept := lines[:0]
-	for line := range bytes.SplitAfterSeq(lines, []byte("\r\n")) {
-		name, _, _ := bytes.Cut(line, []byte(":"))
-		if !named(connection, name) {
-			kept = append(kept, line...)
-		}
-	}
-	return kept
-}
-
-func named(connection [][]byte, name []byte) bool {
-	for _, list := range connection {
-		for token := range bytes.SplitSeq(list, []byte(",")) {
-			if bytes.EqualFold(bytes.TrimSpace(token), name) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 func appendHeader(dst []byte, k string, v []byte) []byte {
 	dst = append(dst, k...)
 	dst = append(dst, ": "...)
@@ -184,7 +148,8 @@ func validRequestID(v []byte) bool {
 
 // locate finds the operation by the exact raw path, with or without /v1.
 func (e *Exchange) locate() error {
-	uri := e.client.ctx.Request.Header.RequestURI()
+	h := &e.conn.head
+	uri := h.RequestURI()
 	path := uri
 	if i := bytes.IndexByte(uri, '?'); i >= 0 {
 		path, e.client.query = uri[:i], uri[i+1:]
@@ -198,7 +163,6 @@ func (e *Exchange) locate() error {
 	}
 	e.op, e.modelID = op, modelID
 	get := op == helixflow.OpListModels || op == helixflow.OpGetModel
-	h := &e.client.ctx.Request.Header
 	if get && !h.IsGet() && !h.IsHead() || !get && !h.IsPost() {
 		return errMethod
 	}
@@ -215,62 +179,61 @@ func allowedMethods(op helixflow.Op) string {
 
 // readBody reads the whole body into e.body.
 func (e *Exchange) readBody() error {
-	h := &e.client.ctx.Request.Header
-	if err := checkMedia(h); err != nil {
+	c := e.conn
+	if err := checkMedia(&c.head); err != nil {
 		return err
 	}
-	length := h.ContentLength()
-	if int64(length) > e.snap.maxBody {
+	length := c.body.Length()
+	if length > e.snap.maxBody {
 		return tooLarge(e.snap.maxBody)
 	}
-	src := e.client.ctx.Request.BodyStream()
-	if src == nil || length == 0 {
-		e.body = buf.Get(0)
-		e.bodyRead = e.began
-		return nil
+	e.bodyRead = e.began
+	if c.wants100 {
+		if err := c.continue100(); err != nil {
+			return errClientGone
+		}
 	}
-	if length < 0 {
-		length = -1
-		e.body = buf.Get(4 << 10)
-	} else {
-		e.body = buf.Get(min(length, bodyStep))
+	e.body = buf.Get(int(min(max(length, 1<<10), bodyStep)))
+	for {
+		err := e.readPiece(length)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err := e.fillBody(src, length); err != nil {
-		return err
-	}
-	e.client.bodyUnread = false
-	return nil
 }
 
-// fillBody reads src to its end. length is -1 for a chunked body.
-func (e *Exchange) fillBody(src io.Reader, length int) error {
-	e.bodyRead = e.began
-	for reads := 0; ; reads++ {
-		if reads > 0 {
-			// The first read is of what came with the header: no wait, no clock.
-			now := time.Now()
-			e.bodyRead = now
-			if !fastEnough(len(e.body.B), now.Sub(e.began)) {
-				return errBodyTimeout
-			}
-			_ = e.client.conn.SetReadDeadline(now.Add(bodySilence))
+// readPiece reads what is here of the body, waiting for at least a byte; io.EOF
+// is its end.
+func (e *Exchange) readPiece(length int64) error {
+	c := e.conn
+	waits := !c.body.More()
+	if waits {
+		now := time.Now()
+		if !fastEnough(len(e.body.B), now.Sub(e.began)) {
+			return errBodyTimeout
 		}
-		e.body = e.body.Grow(1)
-		room := e.body.B[len(e.body.B):cap(e.body.B)]
-		n, err := src.Read(room)
-		e.body.B = e.body.B[:len(e.body.B)+n]
-		if int64(len(e.body.B)) > e.snap.maxBody {
-			return tooLarge(e.snap.maxBody)
-		}
-		switch {
-		case length >= 0 && len(e.body.B) == length:
-			return nil
-		case err == io.EOF && length < 0:
-			return nil
-		case err != nil:
-			return bodyError(err)
-		}
+		c.armRead(now, bodySilence)
 	}
+	if n := len(e.body.B); n == cap(e.body.B) && int64(n) != length {
+		e.body = e.body.Grow(1) // doubles: a claimed length is believed as it comes true
+	}
+	n, err := c.body.Read(e.body.B[len(e.body.B):cap(e.body.B)])
+	e.body.B = e.body.B[:len(e.body.B)+n]
+	if waits {
+		e.bodyRead = time.Now()
+	}
+	switch {
+	case int64(len(e.body.B)) > e.snap.maxBody:
+		return tooLarge(e.snap.maxBody)
+	case err == io.EOF:
+		return io.EOF
+	case err != nil:
+		return bodyError(err)
+	}
+	return nil
 }
 
 func fastEnough(got int, after time.Duration) bool {
@@ -304,61 +267,4 @@ func checkMedia(h *fasthttp.RequestHeader) error {
 		return errEncoding
 	}
 	return nil
-}
-
-// mustLinger reports whether so much of a refused request may still be on its
-// way that closing would reset the connection before its answer is read.
-func (e *Exchange) mustLinger() bool {
-	if e.problem == nil || !e.client.bodyUnread {
-		return false
-	}
-	n := e.client.ctx.Request.Header.ContentLength()
-	return n < 0 || n > drainBelow || e.problem.Kind == helixflow.KindBodyTimeout
-}
-
-// answerLingering has the answer written when the handler has returned, and the
-// connection closed lingeringly. fasthttp, told that it must close, would not
-// let go of the connection: so the answer is ours to write.
-func answerLingering(ctx *fasthttp.RequestCtx) {
-	ctx.Response.Header.SetConnectionClose()
-	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(conn net.Conn) {
-		writeLast(conn, &ctx.Response)
-		if hijacked, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
-			conn = hijacked.UnsafeConn()
-		}
-		lingerOn(conn)
-	})
-}
-
-// writeLast writes the last answer of a connection.
-func writeLast(conn net.Conn, r *fasthttp.Response) {
-	_ = conn.SetWriteDeadline(time.Now().Add(clientStall))
-	bw := bufio.NewWriter(conn)
-	if r.Write(bw) == nil {
-		_ = bw.Flush()
-	}
-}
-
-// lingerOn reads what is left of a refused request after the answer was
-// written, since closing with bytes unread would reset the connection before
-// the client has read the answer.
-func lingerOn(conn net.Conn) {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-	}
-	end := time.Now().Add(lingerFor)
-	b := buf.Get(bodyStep)
-	defer b.Free()
-	for total := 0; total < maxLinger; {
-		now := time.Now()
-		if !now.Before(end) {
-			return
-		}
-		_ = conn.SetReadDeadline(now.Add(lingerGap))
-		n, err := conn.Read(b.B[:cap(b.B)])
-		if total += n; err != nil {
-			return
-		}
-	}
 }

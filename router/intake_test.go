@@ -213,7 +213,7 @@ func TestSlowClients(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				_ = w.srv.fast.ServeConn(far)
+				w.srv.attach(far).serve()
 			}()
 			began := time.Now()
 			answers := make(chan int, 8)
@@ -263,12 +263,10 @@ func TestPreflightAfterSilence(t *testing.T) {
 	w := newWorld(t, config)
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		w.srv.live.cells.Store(far, &cell{fd: -1}) // as an accepted connection has one
-		defer w.srv.live.cells.Delete(far)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = w.srv.fast.ServeConn(far)
+			w.srv.attach(far).serve()
 		}()
 		br := bufio.NewReader(near)
 		preflight := "OPTIONS /v1/models HTTP/1.1\r\nHost: x\r\nOrigin: http://a.test\r\nAccess-Control-Request-Method: POST\r\n\r\n"

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -10,52 +9,40 @@ import (
 )
 
 // How long the listener rests when no descriptor is left. Open connections go
-// on; fasthttp alone would end its accept loop for good.
+// on meanwhile.
 const acceptRest = 50 * time.Millisecond
 
 var clientKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
 
-// listener accepts client connections: it survives a lack of descriptors,
-// registers each connection for hang-ups, and hands out plain *net.TCPConn, or
-// TLS over one.
+// listener accepts client connections and survives a lack of descriptors.
 type listener struct {
 	*net.TCPListener
-	tls  *tls.Config // nil for plain HTTP
-	live *liveness
 	log  *slog.Logger
 	rare quiet
 }
 
-// Accept waits for the next connection.
-func (l *listener) Accept() (net.Conn, error) {
+// accept waits for the next connection.
+func (l *listener) accept() (*net.TCPConn, error) {
 	for {
 		raw, err := l.AcceptTCP()
 		if err == nil {
-			return l.adopt(raw), nil
+			_ = raw.SetKeepAliveConfig(clientKeepAlive)
+			return raw, nil
 		}
 		if !passing(err) {
 			return nil, err
 		}
-		if dropped, ok := l.rare.allow(time.Now()); ok {
-			l.log.Error("cannot accept a connection; resting", "error", err, "unreported_before", dropped)
-		}
+		l.complain("cannot accept a connection; resting", err)
 		rest := time.NewTimer(acceptRest)
 		<-rest.C
 	}
 }
 
-func (l *listener) adopt(raw *net.TCPConn) net.Conn {
-	_ = raw.SetKeepAliveConfig(clientKeepAlive)
-	var served net.Conn = raw
-	if l.tls != nil {
-		served = tls.Server(raw, l.tls)
+// complain tells the operator, at most once a second.
+func (l *listener) complain(what string, err error) {
+	if dropped, ok := l.rare.allow(time.Now()); ok {
+		l.log.Error(what, "error", err, "unreported_before", dropped)
 	}
-	if err := l.live.add(raw, served); err != nil {
-		if dropped, ok := l.rare.allow(time.Now()); ok {
-			l.log.Warn("cannot watch a connection for its hang-up", "error", err, "unreported_before", dropped)
-		}
-	}
-	return served
 }
 
 // passing reports whether accepting may work again later.

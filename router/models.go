@@ -74,8 +74,14 @@ func (e *Exchange) getModel() error {
 
 func (e *Exchange) answerLocal(out *buf.Buffer) {
 	e.local = out
-	e.status = 200
+	e.status = statusOK
 	e.name = nil // answered by the plan, not by a route
+}
+
+// answerEmpty answers with nothing but a head.
+func (e *Exchange) answerEmpty() {
+	e.local = buf.Get(0)
+	e.status = statusNoContent
 }
 
 // configuredModels are the plan's names that the principal may use.
@@ -101,7 +107,7 @@ func (e *Exchange) passedModels() ([]listedModel, error) {
 		return nil, err
 	}
 	a := e.attempt
-	if !a.whole || a.events || a.head.StatusCode() != 200 {
+	if !a.whole || a.events || a.head.StatusCode() != statusOK {
 		e.truncated = true
 		e.endAttempt(e.responded)
 		e.truncated = false

@@ -5,6 +5,7 @@ package router
 import (
 	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -103,25 +104,25 @@ func TestPanicInTheBooks(t *testing.T) {
 	w.srv.inflight.Store(0)
 }
 
-// failingWriter panics at the n-th write.
-type failingWriter struct{ left int }
+// panickyConn panics when it is written to.
+type panickyConn struct{ net.Conn }
 
-func (f *failingWriter) Write(p []byte) (int, error) {
-	if f.left--; f.left < 0 {
-		panic("the writer broke")
-	}
-	return len(p), nil
-}
+func (panickyConn) Write([]byte) (int, error) { panic("the writer broke") }
 
-func TestPanicInWriteTo(t *testing.T) {
+// A panic while the answer is being written costs the connection at most.
+func TestPanicInAWrite(t *testing.T) {
 	w := newWorld(t, open("", "http://127.0.0.1:1"))
-	e := w.srv.begin()
-	e.answerProblem(errNotFound)
-	e.cell = &cell{fd: -1}
-	n, err := e.stream.WriteTo(&failingWriter{})
-	assert.Error(t, err)
-	assert.Zero(t, n)
-	require.NoError(t, e.stream.Close())
+	near, far := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.srv.attach(panickyConn{far}).serve()
+	}()
+	_, err := io.WriteString(near, "GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	_, err = near.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, io.EOF, "closed")
+	<-done
 	assert.Contains(t, w.log.String(), "the writer broke")
 	assert.Zero(t, w.srv.inflight.Load())
 }

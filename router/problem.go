@@ -81,20 +81,23 @@ func (e *Exchange) answerProblem(p *helixflow.Error) {
 	e.local.B = problemBody(e.local.B, p)
 }
 
-// retryHeaders calls set with what the client's SDK is told about retrying.
-func retryHeaders(p *helixflow.Error, set func(name, value string)) {
+// appendRetryHeaders appends what the client's SDK is told about retrying.
+func appendRetryHeaders(dst []byte, p *helixflow.Error) []byte {
 	switch forms[p.Kind].retry {
 	case adviseRetry:
-		set(helixflow.HeaderShouldRetry, "true")
+		dst = append(dst, helixflow.HeaderShouldRetry+": true\r\n"...)
 	case adviseNoRetry:
-		set(helixflow.HeaderShouldRetry, "false")
+		dst = append(dst, helixflow.HeaderShouldRetry+": false\r\n"...)
 	}
 	after := p.RetryAfter
 	if after <= 0 {
-		return
+		return dst
 	}
-	set(helixflow.HeaderRetryAfter, strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
-	set(helixflow.HeaderRetryAfterMS, strconv.FormatInt(after.Milliseconds(), 10))
+	dst = append(dst, helixflow.HeaderRetryAfter+": "...)
+	dst = strconv.AppendInt(dst, int64((after+time.Second-1)/time.Second), 10)
+	dst = append(dst, "\r\n"+helixflow.HeaderRetryAfterMS+": "...)
+	dst = strconv.AppendInt(dst, after.Milliseconds(), 10)
+	return append(dst, "\r\n"...)
 }
 
 // Predeclared errors of the hot path.

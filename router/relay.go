@@ -2,14 +2,16 @@ package router
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"runtime/debug"
+	"net"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/framing"
 	"github.com/helixflow/helixflow/internal/openai"
 )
 
@@ -21,125 +23,172 @@ const (
 	maxEvent    = 1 << 20  // a longer event is passed on unread
 )
 
+const endOfChunks = "0\r\n\r\n"
+
+// Frames up to this size are copied behind their head and written at once.
+const copyBelow = 16 << 10
+
 var (
 	keepaliveComment = []byte(": keep-alive\n\n")
 
+	errSilent     = errors.New("no event came in time")
 	errTruncated  = errors.New("the backend's answer broke off")
 	errClientLeft = errors.New("the client left")
 )
 
-// bodyStream is an Exchange as fasthttp sees it: the body of its response.
-type bodyStream struct {
+// relay writes one answer to the client.
+type relay struct {
 	e        *Exchange
-	written  int64
-	sequence int64 // events relayed, for the number of a Responses error event
-	opaque   bool  // in the middle of an event that is too long to look at
-	finished bool  // a choice said why it ended
-	terminal bool  // the stream said that it is over
+	out      *buf.Buffer // the answer's head, until it goes out with the first frame
+	begun    bool        // something of the answer was written
+	chunked  bool        // frames are sent as HTTP chunks
+	spoke    time.Time   // when the client was last sent something
+	sequence int64       // events relayed, for the number of a Responses error event
+	opaque   bool        // in the middle of an event that is too long to look at
+	finished bool        // a choice said why it ended
+	terminal bool        // the stream said that it is over
 }
 
-func (b *bodyStream) reset() { *b = bodyStream{e: b.e} }
-
-// SupportsBodyWriteTo tells fasthttp to use WriteTo.
-func (b *bodyStream) SupportsBodyWriteTo() bool { return true }
-
-// Read is never used: see SupportsBodyWriteTo.
-func (b *bodyStream) Read([]byte) (int, error) {
-	panic("BUG: a body stream is written, not read")
+func (b *relay) reset() {
+	b.out.Free()
+	*b = relay{e: b.e}
 }
 
-// Close ends the exchange. fasthttp calls it once, whatever happened.
-func (b *bodyStream) Close() error {
-	s := b.e.srv
-	defer func() {
-		if p := recover(); p != nil {
-			s.logPanic(nil, p, debug.Stack())
-		}
-	}()
-	b.e.finish()
-	return nil
-}
-
-// WriteTo writes the whole body. An error makes fasthttp close the connection
+// run sends the whole answer. After an error the connection must be closed,
 // without the mark of a proper end.
-func (b *bodyStream) WriteTo(w io.Writer) (n int64, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			b.e.srv.logPanic(b.e, p, debug.Stack())
-			n, err = b.written, fmt.Errorf("panic in the relay: %v", p)
-		}
-	}()
+func (b *relay) run() error {
 	e := b.e
+	if e.conn.head.IsHead() || e.status == statusNoContent {
+		return b.write(nil, false)
+	}
 	switch a := e.attempt; {
 	case a == nil:
-		err = b.write(w, e.local.B)
+		return b.write(e.local.B, true)
 	case a.events:
-		err = b.relayEvents(w, a)
+		e.conn.rest()
+		return b.relayEvents(a)
 	case a.whole:
 		text := a.text
 		a.text = nil
 		e.readUsage(text.B)
 		e.endAttempt(e.responded) // the backend is done: free its place before the client's
-		err = b.write(w, text.B)
+		err := b.write(text.B, true)
 		text.Free()
+		return err
 	default:
-		err = b.relayPieces(w, a)
+		return b.relayPieces(a)
 	}
-	return b.written, err
 }
 
-func (b *bodyStream) write(w io.Writer, p []byte) error {
-	n, err := w.Write(p)
-	b.written += int64(n)
-	if err != nil {
+// write sends a frame, with the head if that is still to go out; last is the
+// mark of the body's proper end.
+func (b *relay) write(p []byte, last bool) error {
+	out := b.out
+	b.out = nil
+	if out == nil {
+		out = buf.Get(min(len(p), copyBelow) + 32)
+	}
+	defer out.Free()
+	b.begun = true
+	tail := ""
+	if b.chunked {
+		if len(p) > 0 {
+			out.B = strconv.AppendInt(out.B, int64(len(p)), 16)
+			out.B = append(out.B, "\r\n"...)
+			tail = "\r\n"
+		}
+		if last {
+			tail += endOfChunks
+		}
+	}
+	if err := b.e.conn.send(out, p, tail); err != nil {
 		b.e.left = true
 		return errClientLeft
 	}
 	return nil
 }
 
-// relayPieces passes on a large answer that is not a stream of events.
-func (b *bodyStream) relayPieces(w io.Writer, a *Attempt) error {
-	e := b.e
-	if err := b.write(w, a.text.B); err != nil {
+// send writes head, p and tail as one: copied together if p is small, vectored
+// if it is not.
+func (c *clientConn) send(head *buf.Buffer, p []byte, tail string) error {
+	if len(p) <= copyBelow {
+		head.B = append(append(head.B, p...), tail...)
+		_, err := c.nc.Write(head.B)
 		return err
 	}
-	a.text.Free()
-	a.text = nil
+	v := vectors.Get().(*vector)
+	v.store = [3][]byte{head.B, p, append(v.tail[:0], tail...)}
+	v.bufs = v.store[:]
+	_, err := v.bufs.WriteTo(c.nc)
+	v.store, v.bufs = [3][]byte{}, nil
+	vectors.Put(v)
+	return err
+}
+
+// vector is the scratch of one vectored write.
+type vector struct {
+	store [3][]byte
+	tail  [16]byte
+	bufs  net.Buffers
+}
+
+var vectors = sync.Pool{New: func() any { return new(vector) }}
+
+// rest lets go of what a silent connection does not need.
+func (c *clientConn) rest() {
+	if c.br != nil && c.br.Buffered() == 0 && c.body.Finish() {
+		c.body = framing.Body{}
+		c.releaseReader()
+	}
+}
+
+// relayPieces passes on a large answer that is not a stream of events.
+func (b *relay) relayPieces(a *Attempt) error {
+	e := b.e
+	if err := b.write(a.text.B, false); err != nil {
+		return err
+	}
+	text := a.text
 	for {
 		now := time.Now()
-		a.lease.Wait(now, min(e.name.route.idle, e.deadline().Sub(now)))
-		p, err := a.lease.Next()
-		switch {
-		case err == io.EOF:
+		if !a.lease.More() {
+			a.lease.Wait(now, min(e.name.route.idle, e.deadline().Sub(now)))
+		}
+		n, err := a.lease.Read(text.B[:cap(text.B)])
+		if err == io.EOF {
+			if b.chunked {
+				return b.write(nil, true)
+			}
 			return nil
-		case err != nil:
+		}
+		if err != nil {
 			return b.truncated(err)
 		}
-		e.cell.armWrite(e.client.conn, now)
-		if err := b.write(w, p); err != nil {
+		e.conn.armWrite(time.Now())
+		if err := b.write(text.B[:n], false); err != nil {
 			return err
 		}
 	}
 }
 
 // relayEvents passes on a stream of server-sent events.
-func (b *bodyStream) relayEvents(w io.Writer, a *Attempt) error {
+func (b *relay) relayEvents(a *Attempt) error {
+	b.spoke = b.e.responded
 	if len(a.text.B) > 0 {
-		if err := b.events(w, a, nil); err != nil {
+		if err := b.events(a, nil); err != nil {
 			return err
 		}
 	}
 	for !b.terminal && !a.whole {
-		p, err := b.next(w, a)
+		p, err := b.next(a)
 		switch {
 		case err == io.EOF:
 			a.whole = true
 			continue
 		case err != nil:
-			return b.broken(w, err)
+			return b.broken(err)
 		}
-		if err := b.events(w, a, p); err != nil {
+		if err := b.events(a, p); err != nil {
 			return err
 		}
 	}
@@ -148,44 +197,59 @@ func (b *bodyStream) relayEvents(w io.Writer, a *Attempt) error {
 		a.lease.Drain(time.Now()) // a connection read to its end can serve again
 		return nil
 	case b.finished:
-		return b.flush(w, a) // no last word, but a reason to end: clients accept it
+		return b.flush(a) // no last word, but a reason to end: clients accept it
 	default:
-		return b.broken(w, errTruncated)
+		return b.broken(errTruncated)
 	}
 }
 
 // next waits for the next piece of the stream, and keeps the client's
 // connection awake with comments meanwhile. It gathers what came together.
-func (b *bodyStream) next(w io.Writer, a *Attempt) ([]byte, error) {
+func (b *relay) next(a *Attempt) ([]byte, error) {
 	e := b.e
 	route := e.name.route
 	since := time.Now()
-	for now, spoke := since, since; ; now = time.Now() {
+	for now := since; ; now = time.Now() {
+		if err := b.keepAwake(now, route.keepalive); err != nil {
+			return nil, err
+		}
 		left := min(since.Add(route.idle).Sub(now), e.deadline().Sub(now))
 		if left <= 0 {
-			return nil, &backends.Failure{Phase: backends.PhaseBody, Timeout: true, Backend: a.lease.Endpoint().URL(), Err: errors.New("no event came in time")}
+			return nil, &backends.Failure{Phase: backends.PhaseBody, Timeout: true, Backend: a.lease.Endpoint().URL(), Err: errSilent}
 		}
-		a.lease.Wait(now, min(left, max(spoke.Add(route.keepalive).Sub(now), time.Millisecond)))
+		a.lease.Wait(now, min(left, max(b.spoke.Add(route.keepalive).Sub(now), time.Millisecond)))
 		p, err := a.lease.Next()
 		if err == nil {
 			return b.gather(a, p), nil
 		}
-		if f := (*backends.Failure)(nil); !errors.As(err, &f) || !f.Timeout {
+		if f := asTimeout(err); f == nil {
 			return nil, err
-		}
-		if now = time.Now(); now.Sub(spoke) >= route.keepalive-route.keepalive/8 && !b.opaque {
-			spoke = now
-			e.cell.armWrite(e.client.conn, now)
-			if err := b.write(w, keepaliveComment); err != nil {
-				return nil, err
-			}
 		}
 	}
 }
 
+// keepAwake sends a comment to a client that has had nothing for about interval,
+// be it that the backend is silent or that it drips.
+func (b *relay) keepAwake(now time.Time, interval time.Duration) error {
+	if b.opaque || now.Sub(b.spoke) < interval-interval/8 {
+		return nil
+	}
+	b.spoke = now
+	b.e.conn.armWrite(now)
+	return b.write(keepaliveComment, false)
+}
+
+// asTimeout is err as a *Failure if it is a deadline that ran out, else nil.
+func asTimeout(err error) *backends.Failure {
+	if f, ok := err.(*backends.Failure); ok && f.Timeout {
+		return f
+	}
+	return nil
+}
+
 // gather returns p, or a.text when p had to be put behind other bytes there:
 // an event begun earlier, or pieces that came with p.
-func (b *bodyStream) gather(a *Attempt, p []byte) []byte {
+func (b *relay) gather(a *Attempt, p []byte) []byte {
 	if a.text == nil && !a.lease.More() {
 		return p
 	}
@@ -207,21 +271,24 @@ func (b *bodyStream) gather(a *Attempt, p []byte) []byte {
 
 // events writes the whole events of p, or of a.text when p is nil, and keeps
 // in a.text what is left of them.
-func (b *bodyStream) events(w io.Writer, a *Attempt, p []byte) error {
+func (b *relay) events(a *Attempt, p []byte) error {
 	held := p == nil
 	if held {
 		p = a.text.B
 	}
 	end, out := b.edit(a, p)
-	b.e.cell.armWrite(b.e.client.conn, time.Now())
+	if end > 0 {
+		b.spoke = time.Now()
+		b.e.conn.armWrite(b.spoke)
+	}
 	var err error
 	if out != nil {
-		if len(out.B) > 0 {
-			err = b.write(w, out.B)
+		if len(out.B) > 0 || b.terminal {
+			err = b.write(out.B, b.terminal)
 		}
 		out.Free()
 	} else if end > 0 {
-		err = b.write(w, p[:end])
+		err = b.write(p[:end], b.terminal)
 	}
 	if err != nil {
 		return err
@@ -243,7 +310,7 @@ func (b *bodyStream) events(w io.Writer, a *Attempt, p []byte) error {
 
 // edit looks at the whole events of p. It returns where the last one ends and,
 // only if something of them is not to be passed on, what is.
-func (b *bodyStream) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
+func (b *relay) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 	var ev openai.Event
 	for {
 		n := a.framer.EventEnd(p[end:])
@@ -284,7 +351,7 @@ func (b *bodyStream) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 
 // note takes from an event what the exchange must know, and reports whether it
 // is meant for the client.
-func (b *bodyStream) note(ev *openai.Event) bool {
+func (b *relay) note(ev *openai.Event) bool {
 	e := b.e
 	if ev.Comment {
 		return true
@@ -305,43 +372,43 @@ func (b *bodyStream) note(ev *openai.Event) bool {
 }
 
 // flush passes on what is left of a stream that ended without a blank line.
-func (b *bodyStream) flush(w io.Writer, a *Attempt) error {
-	if a.text == nil || len(a.text.B) == 0 {
-		return nil
+func (b *relay) flush(a *Attempt) error {
+	var rest []byte
+	if a.text != nil {
+		rest = a.text.B
 	}
-	return b.write(w, a.text.B)
+	return b.write(rest, true)
 }
 
 // broken ends a stream that the backend did not end: with the error frame that
 // every client understands, and never with the mark of a proper end.
-func (b *bodyStream) broken(w io.Writer, cause error) error {
+func (b *relay) broken(cause error) error {
 	err := b.truncated(cause)
 	e := b.e
-	if e.left || e.cell.Gone() || b.opaque {
+	if e.left || e.conn.Gone() || b.opaque {
 		return err
 	}
 	message, code := "The backend's answer was interrupted.", codeInterrupted
-	var f *backends.Failure
 	switch {
 	case e.srv.cutting.Load():
 		message, code = "The router is shutting down.", codeDraining
-	case errors.As(cause, &f) && f.Timeout:
+	case asTimeout(cause) != nil:
 		message, code = "The backend stopped sending.", codeStalled
 	}
 	frame := buf.Get(512)
 	defer frame.Free()
 	frame.B = openai.AppendErrorFrame(frame.B, e.op, message, typeServer, code, b.sequence)
-	e.cell.armWrite(e.client.conn, time.Now())
-	_ = b.write(w, frame.B)
+	e.conn.armWrite(time.Now())
+	_ = b.write(frame.B, false)
 	return err
 }
 
 // truncated books an answer that broke off.
-func (b *bodyStream) truncated(cause error) error {
+func (b *relay) truncated(cause error) error {
 	e := b.e
-	if !e.left && !e.cell.Gone() {
+	if !e.left && !e.conn.Gone() {
 		e.truncated = true
-		if f := (*backends.Failure)(nil); errors.As(cause, &f) {
+		if f, ok := cause.(*backends.Failure); ok {
 			e.srv.logFailure(e, f)
 		} else {
 			e.srv.logFailure(e, &backends.Failure{Phase: backends.PhaseBody, Backend: e.attempt.lease.Endpoint().URL(), Err: cause})
@@ -361,7 +428,7 @@ func (e *Exchange) endAttempt(now time.Time) {
 	}
 	e.attempt = nil
 	switch {
-	case e.left || e.cell.Gone():
+	case e.left || e.conn.Gone():
 		a.finish(backends.Ignored, now)
 	case e.truncated:
 		a.finish(backends.Failed, now)

@@ -3,16 +3,22 @@ package router
 import (
 	"bytes"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/buf"
 )
 
-// This file writes the head of every answer and hands its body to the relay.
+// This file writes the head of every answer; the relay writes what follows.
 
-const statusUnauthorized = fasthttp.StatusUnauthorized
+const (
+	statusOK           = fasthttp.StatusOK
+	statusNoContent    = fasthttp.StatusNoContent
+	statusUnauthorized = fasthttp.StatusUnauthorized
+)
 
 // answerHead is the head of a backend's answer.
 type answerHead struct{ fasthttp.ResponseHeader }
@@ -23,84 +29,141 @@ func (h *answerHead) isEventStream() bool {
 	return len(ct) >= len(sse) && bytes.EqualFold(ct[:len(sse)], []byte(sse))
 }
 
-// respond writes the answer's head.
-func (e *Exchange) respond(ctx *fasthttp.RequestCtx) {
-	r := &ctx.Response
-	r.SetStatusCode(e.status)
-	h := &r.Header
-	if e.attempt != nil {
-		copyHead(h, &e.attempt.head.ResponseHeader)
-	} else {
-		h.SetContentType("application/json")
-	}
-	if e.problem != nil {
-		retryHeaders(e.problem, h.Set)
-		if e.problem.Kind == helixflow.KindMethodNotAllowed {
-			h.Set(fasthttp.HeaderAllow, allowedMethods(e.op))
-		}
-	}
-	h.SetBytesV(helixflow.HeaderRequestID, e.id)
+// respond sends the whole answer: its head goes out together with the first
+// frame of its body.
+func (e *Exchange) respond() {
+	c := e.conn
 	now := e.responded
 	if now.IsZero() {
 		now = time.Now()
 	}
-	var ms [20]byte
-	h.SetBytesV(helixflow.HeaderProcessingMS, strconv.AppendInt(ms[:0], now.Sub(e.began).Milliseconds(), 10))
-	e.cors(h)
-	if e.srv.draining.Load() || e.problem != nil && e.problem.Kind == helixflow.KindClientGone {
-		h.SetConnectionClose()
+	if e.problem != nil && e.problem.Kind == helixflow.KindClientGone {
+		c.closing = true
+		e.left = true
+		return // nobody is there to read it
 	}
-	if e.mustLinger() {
-		answerLingering(ctx)
+	c.closing = c.closing || e.srv.draining.Load()
+	b := &e.relay
+	b.out = buf.Get(2 << 10)
+	b.out.B = e.appendHead(b.out.B, now)
+	c.armWrite(now)
+	if err := b.run(); err != nil {
+		c.closing = true
 	}
-	if e.attempt != nil && e.attempt.events {
-		h.Set(fasthttp.HeaderCacheControl, "no-cache")
-		h.Set("X-Accel-Buffering", "no") // nginx in front must not hold events back
-	}
-	e.cell.armWrite(e.client.conn, now)
 }
 
-// bodySize is the answer's length, or -1 for one that is sent in chunks.
-func (e *Exchange) bodySize() int {
+// appendHead appends the answer's head, up to its blank line.
+func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
+	a := e.attempt
+	dst = appendStatusLine(dst, e.status)
+	dst = e.srv.date.append(dst, now)
+	switch {
+	case a != nil:
+		dst = appendContentType(dst, a.head.ContentType())
+		dst = copyHead(dst, &a.head.ResponseHeader, a.events)
+	case e.status != statusNoContent:
+		dst = append(dst, "Content-Type: application/json\r\n"...)
+	}
+	if a != nil && a.events {
+		// nginx in front must not hold events back.
+		dst = append(dst, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"...)
+	}
+	if e.problem != nil {
+		dst = appendRetryHeaders(dst, e.problem)
+		if e.problem.Kind == helixflow.KindMethodNotAllowed {
+			dst = append(append(append(dst, "Allow: "...), allowedMethods(e.op)...), "\r\n"...)
+		}
+	}
+	dst = appendHeader(dst, helixflow.HeaderRequestID, e.id)
+	dst = append(dst, helixflow.HeaderProcessingMS+": "...)
+	dst = strconv.AppendInt(dst, now.Sub(e.began).Milliseconds(), 10)
+	dst = append(dst, "\r\n"...)
+	dst = e.appendCORS(dst)
+	dst = e.appendFraming(dst)
+	return append(dst, "\r\n"...)
+}
+
+// appendFraming appends what says where the body and the connection end, and
+// decides the former.
+func (e *Exchange) appendFraming(dst []byte) []byte {
+	c := e.conn
+	size := e.bodySize()
+	switch {
+	case e.status == statusNoContent:
+	case size >= 0:
+		dst = append(dst, "Content-Length: "...)
+		dst = strconv.AppendInt(dst, size, 10)
+		dst = append(dst, "\r\n"...)
+	case c.head.IsHTTP11():
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+		e.relay.chunked = true
+	default:
+		c.closing = true // the only end an HTTP/1.0 client knows
+	}
+	switch {
+	case c.closing:
+		dst = append(dst, "Connection: close\r\n"...)
+	case !c.head.IsHTTP11():
+		dst = append(dst, "Connection: keep-alive\r\n"...)
+	}
+	return dst
+}
+
+// bodySize is the answer's length, or -1 for one that shows its end otherwise.
+func (e *Exchange) bodySize() int64 {
 	a := e.attempt
 	switch {
 	case a == nil:
-		return len(e.local.B)
+		return int64(len(e.local.B))
 	case a.events:
 		return -1
 	case a.whole:
-		return len(a.text.B)
+		return int64(len(a.text.B))
 	default:
-		return int(a.lease.BodyLength())
+		return a.lease.BodyLength()
 	}
 }
 
-// copyHead copies what of a backend's head is meant for the client.
-func copyHead(dst, src *fasthttp.ResponseHeader) {
-	dst.SetContentTypeBytes(src.ContentType())
+func appendStatusLine(dst []byte, status int) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, fasthttp.StatusMessage(status)...)
+	return append(dst, "\r\n"...)
+}
+
+func appendContentType(dst, v []byte) []byte {
+	if len(v) == 0 {
+		return dst
+	}
+	return appendHeader(dst, "Content-Type", v)
+}
+
+// copyHead appends what of a backend's head is meant for the client; events
+// says that it is one of a stream, whose Cache-Control is ours to say.
+func copyHead(dst []byte, src *fasthttp.ResponseHeader, events bool) []byte {
+	begin := len(dst)
 	named := false
 	for k, v := range src.All() {
 		switch string(k) { // in fasthttp's normal form
 		case "Connection":
 			named = named || namesHeaders(v)
 		case "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding",
-			"Upgrade", "Content-Length", "Content-Type", "Date", "Server", "Set-Cookie", "Alt-Svc",
+			"Upgrade", "Content-Length", "Content-Type", "Date", "Server", "Set-Cookie", "Alt-Svc", "X-Accel-Buffering",
 			"X-Request-Id", "Openai-Processing-Ms", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers":
 			// Hop-by-hop, of the backend's own connection, or ours to say.
 		default:
-			if !hasPrefixFold(k, helixflow.HeaderOwnPrefix) {
-				dst.AddBytesKV(k, v)
+			ours := events && string(k) == fasthttp.HeaderCacheControl
+			if !ours && !hasPrefixFold(k, helixflow.HeaderOwnPrefix) {
+				dst = append(append(append(append(dst, k...), ": "...), v...), "\r\n"...)
 			}
 		}
 	}
-	if !named {
-		return
+	if named {
+		kept := dropNamed(dst[begin:], src.PeekAll(fasthttp.HeaderConnection))
+		dst = dst[:begin+len(kept)]
 	}
-	for _, list := range src.PeekAll(fasthttp.HeaderConnection) {
-		for token := range bytes.SplitSeq(list, []byte(",")) {
-			dst.DelBytes(bytes.TrimSpace(token))
-		}
-	}
+	return dst
 }
 
 // namesHeaders reports whether a Connection header names others, which are
@@ -109,39 +172,97 @@ func namesHeaders(connection []byte) bool {
 	return !bytes.EqualFold(connection, []byte("keep-alive")) && !bytes.EqualFold(connection, []byte("close"))
 }
 
-// cors answers a browser whose origin is allowed.
-func (e *Exchange) cors(h *fasthttp.ResponseHeader) {
-	o := &e.snap.origins
-	if !o.configured() {
-		return
+// dropNamed takes the lines out of lines that a Connection header names.
+func dropNamed(lines []byte, connection [][]byte) []byte {
+	kept := lines[:0]
+	for line := range bytes.SplitAfterSeq(lines, []byte("\r\n")) {
+		name, _, _ := bytes.Cut(line, []byte(":"))
+		if !named(connection, name) {
+			kept = append(kept, line...)
+		}
 	}
-	h.Add(fasthttp.HeaderVary, "Origin")
-	if len(e.client.origin) > 0 && o.allow(e.client.origin) {
-		h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, e.client.origin)
-		h.Set(fasthttp.HeaderAccessControlExposeHeaders, "X-Request-Id, Openai-Processing-Ms, Retry-After, Retry-After-Ms, X-Should-Retry")
-	}
+	return kept
 }
 
-// preflight answers a browser's question whether it may call; false when ctx
-// asks something else.
-func (s *Server) preflight(ctx *fasthttp.RequestCtx) bool {
-	o := &s.snapshot.Load().origins
-	if !ctx.IsOptions() || !o.configured() || len(ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod)) == 0 {
-		return false
+func named(connection [][]byte, name []byte) bool {
+	for _, list := range connection {
+		for token := range bytes.SplitSeq(list, []byte(",")) {
+			if bytes.EqualFold(bytes.TrimSpace(token), name) {
+				return true
+			}
+		}
 	}
-	s.live.find(ctx.Conn()).armWrite(ctx.Conn(), time.Now())
-	h := &ctx.Response.Header
-	ctx.SetStatusCode(fasthttp.StatusNoContent)
-	h.Set(fasthttp.HeaderVary, "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
-	origin := ctx.Request.Header.Peek(fasthttp.HeaderOrigin)
-	if len(origin) == 0 || !o.allow(origin) {
-		return true
+	return false
+}
+
+// appendCORS answers a browser whose origin is allowed.
+func (e *Exchange) appendCORS(dst []byte) []byte {
+	o := &e.snap.origins
+	if !o.configured() {
+		return dst
 	}
-	h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
-	h.Set(fasthttp.HeaderAccessControlAllowMethods, "GET, POST, OPTIONS")
-	h.Set(fasthttp.HeaderAccessControlMaxAge, "600")
-	if asked := ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestHeaders); len(asked) > 0 {
-		h.SetBytesV(fasthttp.HeaderAccessControlAllowHeaders, asked)
+	dst = append(dst, "Vary: Origin\r\n"...)
+	if len(e.client.origin) == 0 || !o.allow(e.client.origin) {
+		return dst
 	}
-	return true
+	dst = appendHeader(dst, "Access-Control-Allow-Origin", e.client.origin)
+	if !e.preflight {
+		return append(dst, "Access-Control-Expose-Headers: X-Request-Id, Openai-Processing-Ms, Retry-After, Retry-After-Ms, X-Should-Retry\r\n"...)
+	}
+	dst = append(dst, "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"...)
+	if asked := e.conn.head.Peek(fasthttp.HeaderAccessControlRequestHeaders); len(asked) > 0 {
+		dst = appendHeader(dst, "Access-Control-Allow-Headers", asked)
+	}
+	return dst
+}
+
+// isPreflight reports whether a browser asks if it may call.
+func (e *Exchange) isPreflight() bool {
+	h := &e.conn.head
+	return string(h.Method()) == fasthttp.MethodOptions && e.snap.origins.configured() &&
+		len(h.Peek(fasthttp.HeaderAccessControlRequestMethod)) > 0
+}
+
+// writeProblem answers outside of any exchange, and closes.
+func (c *clientConn) writeProblem(p *helixflow.Error) {
+	c.closing = true
+	now := time.Now()
+	b := buf.Get(1 << 10)
+	defer b.Free()
+	body := problemBody(nil, p)
+	b.B = appendStatusLine(b.B, forms[p.Kind].status)
+	b.B = c.srv.date.append(b.B, now)
+	b.B = appendHeader(b.B, helixflow.HeaderRequestID, newRequestID(nil))
+	b.B = append(b.B, "Content-Type: application/json\r\nConnection: close\r\nContent-Length: "...)
+	b.B = strconv.AppendInt(b.B, int64(len(body)), 10)
+	b.B = append(b.B, "\r\n\r\n"...)
+	b.B = append(b.B, body...)
+	c.armWrite(now)
+	_, _ = c.nc.Write(b.B)
+}
+
+// continue100 tells a client that waits for it to send its body.
+func (c *clientConn) continue100() error {
+	c.wants100 = false
+	c.armWrite(time.Now())
+	_, err := c.nc.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+	return err
+}
+
+// dateLine is the Date header, made once a second. Safe for concurrent use.
+type dateLine struct{ now atomic.Pointer[datedLine] }
+
+type datedLine struct {
+	second int64
+	text   []byte
+}
+
+func (d *dateLine) append(dst []byte, now time.Time) []byte {
+	l := d.now.Load()
+	if second := now.Unix(); l == nil || l.second != second {
+		l = &datedLine{second: second}
+		l.text = append(fasthttp.AppendHTTPDate([]byte("Date: "), now), "\r\n"...)
+		d.now.Store(l)
+	}
+	return append(dst, l.text...)
 }

@@ -1,4 +1,4 @@
-package backends
+package framing
 
 // The body's framing: whatever way the bytes come in, the same body comes out,
 // and a cut is never an end.
@@ -6,6 +6,7 @@ package backends
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http/httputil"
@@ -14,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,7 +23,6 @@ import (
 // pieces is a connection that reads one given piece after the other; a nil
 // piece is a deadline that runs out. After the last one comes end.
 type pieces struct {
-	net.Conn
 	list  [][]byte
 	end   error
 	reads int
@@ -46,24 +45,16 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (p *pieces) SetReadDeadline(time.Time) error { return nil }
-func (p *pieces) Close() error                    { return nil }
-
-// stays is a Hangup of an asker who never leaves.
-type stays struct{}
-
-func (stays) Arm(*Conn) bool    { return true }
-func (stays) Disarm(*Conn) bool { return true }
-
-func leaseOver(nc net.Conn, b body) *Lease {
-	c := &Conn{raw: nc, nc: nc, br: bufio.NewReaderSize(nc, readBufferSize)}
-	return &Lease{ep: &Endpoint{url: "http://fake"}, conn: c, body: b, hangup: stays{}}
+func over(p *pieces, kind Kind, length int64) *Body {
+	b := new(Body)
+	b.Begin(bufio.NewReaderSize(p, 4<<10), kind, length)
+	return b
 }
 
 // drive reads the body to its end and holds More to its word meanwhile.
-func drive(t testing.TB, l *Lease, p *pieces) (string, error) {
+func drive(t testing.TB, l *Body, p *pieces) (string, error) {
 	t.Helper()
-	_, _ = l.conn.br.Peek(1) // what comes with the head lies in the buffer
+	_, _ = l.r.Peek(1) // what comes with the head lies in the buffer
 	var got []byte
 	for range 1 << 20 {
 		more, before := l.More(), p.reads
@@ -79,11 +70,8 @@ func drive(t testing.TB, l *Lease, p *pieces) (string, error) {
 		if err == io.EOF {
 			return string(got), nil
 		}
-		var f *Failure
-		require.ErrorAs(t, err, &f)
-		require.Equal(t, PhaseBody, f.Phase)
-		if !f.Timeout {
-			return string(got), f.Err
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return string(got), err
 		}
 	}
 	t.Fatal("no end")
@@ -117,7 +105,7 @@ func TestChunkedBody(t *testing.T) {
 		}
 		for _, way := range ways {
 			p := &pieces{list: way, end: io.EOF}
-			got, err := drive(t, leaseOver(p, body{framing: byChunks}), p)
+			got, err := drive(t, over(p, ByChunks, 0), p)
 			if !assert.Equal(t, wantErr, err, "%.80q split %.200q", data, way) {
 				return
 			}
@@ -143,17 +131,17 @@ func TestChunkedBody(t *testing.T) {
 		"", "x", "0x5", "+5", "-1", "5_0", " 5", "5 ", "5\t", "5\x00", ";", ";a=b", "5\x0b",
 		"fffffffffffffffff", "8000000000000000", "0000000000000005", "\r5", "5\r", "5;a\rb", "5;a\r",
 	} {
-		f(size+"\r\nhello\r\n0\r\n\r\n", "", errChunkSize)
+		f(size+"\r\nhello\r\n0\r\n\r\n", "", ErrChunkSize)
 	}
-	f("5\nhello\r\n0\r\n\r\n", "", errChunkSize)
-	f("\r\n5\r\nhello\r\n0\r\n\r\n", "", errChunkSize)
-	f("5;a=\n\r\nhello\r\n0\r\n\r\n", "", errChunkSize)
-	f("5\r\nhello0\r\n\r\n", "hello", errChunkEnd)
-	f("5\r\nhello\n0\r\n\r\n", "hello", errChunkEnd)
-	f("5\r\nhello\r0\r\n\r\n", "hello", errChunkEnd)
-	f("5\r\nhello!\r\n0\r\n\r\n", "hello", errChunkEnd)
-	f("0\r\nA: b\n\r\n", "", errTrailer)
-	f("0\r\n\n", "", errTrailer)
+	f("5\nhello\r\n0\r\n\r\n", "", ErrChunkSize)
+	f("\r\n5\r\nhello\r\n0\r\n\r\n", "", ErrChunkSize)
+	f("5;a=\n\r\nhello\r\n0\r\n\r\n", "", ErrChunkSize)
+	f("5\r\nhello0\r\n\r\n", "hello", ErrChunkEnd)
+	f("5\r\nhello\n0\r\n\r\n", "hello", ErrChunkEnd)
+	f("5\r\nhello\r0\r\n\r\n", "hello", ErrChunkEnd)
+	f("5\r\nhello!\r\n0\r\n\r\n", "hello", ErrChunkEnd)
+	f("0\r\nA: b\n\r\n", "", ErrTrailer)
+	f("0\r\n\n", "", ErrTrailer)
 }
 
 func TestChunkedBodyTruncatedAtEveryByte(t *testing.T) {
@@ -161,7 +149,7 @@ func TestChunkedBodyTruncatedAtEveryByte(t *testing.T) {
 	for at := range len(whole) {
 		for _, way := range [][][]byte{{[]byte(whole[:at])}, everyByte(whole[:at])} {
 			p := &pieces{list: way, end: io.EOF}
-			got, err := drive(t, leaseOver(p, body{framing: byChunks}), p)
+			got, err := drive(t, over(p, ByChunks, 0), p)
 			require.Equal(t, io.ErrUnexpectedEOF, err, "cut at %d", at)
 			require.True(t, strings.HasPrefix("hello world", got), "cut at %d gave %q", at, got)
 		}
@@ -174,15 +162,15 @@ func TestChunkLineLimits(t *testing.T) {
 		t.Helper()
 		for _, way := range [][][]byte{{[]byte(data)}, everyByte(data), split(data, 1000), split(data, 1100)} {
 			p := &pieces{list: way, end: io.EOF}
-			_, err := drive(t, leaseOver(p, body{framing: byChunks}), p)
+			_, err := drive(t, over(p, ByChunks, 0), p)
 			assert.Equal(t, limitError, err, "%.20q… in %d pieces", data, len(way))
 		}
 	}
 	f("5;"+strings.Repeat("x", 900)+"\r\nhello\r\n0\r\n\r\n", nil)
-	f("5;"+strings.Repeat("x", 2000)+"\r\nhello\r\n0\r\n\r\n", errChunkSize)
+	f("5;"+strings.Repeat("x", 2000)+"\r\nhello\r\n0\r\n\r\n", ErrChunkSize)
 	f("0\r\nA: "+strings.Repeat("x", 4000)+"\r\n\r\n", nil)
-	f("0\r\nA: "+strings.Repeat("x", 9000)+"\r\n\r\n", errTrailer)
-	f("0\r\n"+strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 9)+"\r\n", errTrailer)
+	f("0\r\nA: "+strings.Repeat("x", 9000)+"\r\n\r\n", ErrTrailer)
+	f("0\r\n"+strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 9)+"\r\n", ErrTrailer)
 }
 
 func TestBodyByLength(t *testing.T) {
@@ -190,7 +178,7 @@ func TestBodyByLength(t *testing.T) {
 		t.Helper()
 		for _, way := range [][][]byte{{[]byte(data)}, everyByte(data)} {
 			p := &pieces{list: way, end: io.EOF}
-			got, err := drive(t, leaseOver(p, body{framing: byLength, left: length, length: length}), p)
+			got, err := drive(t, over(p, ByLength, length), p)
 			assert.Equal(t, wantErr, err)
 			assert.Equal(t, want, got)
 		}
@@ -209,19 +197,19 @@ func TestBodyByLength(t *testing.T) {
 func TestBodyUntilClose(t *testing.T) {
 	for _, data := range []string{"", "hello", strings.Repeat("x", 20000)} {
 		p := &pieces{list: everyByte(data), end: io.EOF}
-		got, err := drive(t, leaseOver(p, body{framing: untilGone}), p)
+		got, err := drive(t, over(p, UntilClose, 0), p)
 		assert.NoError(t, err)
 		assert.Equal(t, data, got)
 	}
 	p := &pieces{list: split("hello"), end: net.ErrClosed}
-	_, err := drive(t, leaseOver(p, body{framing: untilGone}), p)
+	_, err := drive(t, over(p, UntilClose, 0), p)
 	assert.ErrorIs(t, err, net.ErrClosed, "a reset is no end")
 }
 
 // What More cannot tell costs a write per chunk: it must see what is there.
 func TestMoreSeesWhatIsBuffered(t *testing.T) {
 	p := &pieces{list: split("5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"), end: io.EOF}
-	l := leaseOver(p, body{framing: byChunks})
+	l := over(p, ByChunks, 0)
 	var more []bool
 	for {
 		_, err := l.Next()
@@ -297,7 +285,7 @@ func FuzzBody(f *testing.F) {
 			list, rest = append(list, rest[:n]), rest[n:]
 		}
 		p := &pieces{list: list, end: io.EOF}
-		got, err := drive(t, leaseOver(p, body{framing: byChunks}), p)
+		got, err := drive(t, over(p, ByChunks, 0), p)
 		want, clean := slowChunks(string(data))
 		require.Equal(t, clean, err == nil, "%v", err)
 		if !clean {
@@ -309,4 +297,39 @@ func FuzzBody(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, string(standard), got)
 	})
+}
+
+// Read gives the same body as Next, in whatever pieces it is asked for.
+func TestReadAgreesWithNext(t *testing.T) {
+	f := func(data string, kind Kind, length int64) {
+		t.Helper()
+		want, wantErr := drive(t, over(&pieces{list: split(data), end: io.EOF}, kind, length), &pieces{})
+		for _, size := range []int{1, 3, 4096, 10000} {
+			b := over(&pieces{list: split(data, 7, 5000), end: io.EOF}, kind, length)
+			var got []byte
+			p := make([]byte, size)
+			for {
+				n, err := b.Read(p)
+				got = append(got, p[:n]...)
+				if err == nil {
+					require.NotZero(t, n)
+					continue
+				}
+				if err == io.EOF {
+					err = nil
+				}
+				assert.Equal(t, wantErr, err)
+				break
+			}
+			assert.Equal(t, want, string(got))
+			assert.Equal(t, wantErr == nil, b.Finish())
+		}
+	}
+	big := strings.Repeat("0123456789abcdef", 1024)
+	f("hello", ByLength, 5)
+	f("hello", ByLength, 6)
+	f(big+"extra", ByLength, int64(len(big)))
+	f("5\r\nhello\r\n4000\r\n"+big+"\r\n0\r\n\r\n", ByChunks, 0)
+	f("5\r\nhello\r\n4000\r\n"+big, ByChunks, 0)
+	f(big, UntilClose, 0)
 }

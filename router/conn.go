@@ -1,0 +1,294 @@
+package router
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/framing"
+)
+
+// This file is one client connection and its loop. fasthttp parses the heads;
+// the loop is ours (ADR 1), so that a stream holds no buffers while it is
+// silent, no timer moves per request, and nothing is allocated.
+
+const (
+	readBuffer = 4 << 10          // a head that does not fit gets one of server.max_header
+	headerTime = 10 * time.Second // for a request's header to arrive
+	idleTime   = 75 * time.Second // above the 60 s of common load balancers
+	drainBelow = 64 << 10         // what may be read on of a refused body, to keep the connection
+	drainFor   = time.Second
+	maxLinger  = 128 << 20 // bytes that are read on before a connection is closed
+	lingerFor  = 10 * time.Second
+	lingerGap  = 2 * time.Second
+)
+
+// The states of a connection, for a drain: an idle one may be closed at once.
+const (
+	connIdle int32 = iota
+	connBusy
+	connClosed
+)
+
+// clientConn is one client connection. All but cell and state belongs to the
+// goroutine that serves it.
+type clientConn struct {
+	cell  // what a hang-up must break
+	state atomic.Int32
+
+	srv        *Server
+	raw        net.Conn
+	nc         net.Conn      // raw, or TLS over it
+	br         *bufio.Reader // nil while nothing is read
+	large      bool          // br is larger than those in the pool
+	head       fasthttp.RequestHeader
+	body       framing.Body // of the request being served
+	served     bool         // a request has come before
+	wants100   bool         // the client waits for leave to send its body
+	closing    bool         // no further request on this connection
+	readUntil  time.Time    // the read deadline now armed
+	writeUntil time.Time    // the write deadline now armed
+}
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+
+// serve handles the connection's requests one after the other, to its end.
+func (c *clientConn) serve() {
+	defer c.end()
+	c.armRead(time.Now(), headerTime)
+	if t, ok := c.nc.(*tls.Conn); ok && t.Handshake() != nil {
+		return
+	}
+	for c.await() {
+		c.exchange()
+		if c.closing || !c.readOn() {
+			return
+		}
+	}
+}
+
+func (c *clientConn) end() {
+	if p := recover(); p != nil {
+		c.srv.logPanic(nil, p, debug.Stack())
+	}
+	_ = c.nc.Close()
+	c.releaseReader()
+	c.srv.forget(c)
+}
+
+// await waits for the next request and reads its head. False: there is none,
+// or it was answered already because it made no sense.
+func (c *clientConn) await() bool {
+	if c.br == nil {
+		c.br = readers.Get().(*bufio.Reader)
+		c.br.Reset(c.nc)
+	}
+	if c.br.Buffered() == 0 {
+		if c.served { // before the first request headerTime bounds the wait
+			c.armRead(time.Now(), idleTime)
+		}
+		c.state.Store(connIdle)
+		if c.srv.stopping.Load() {
+			return false
+		}
+		if _, err := c.br.Peek(1); err != nil {
+			return false
+		}
+	}
+	if !c.state.CompareAndSwap(connIdle, connBusy) && c.state.Load() != connBusy {
+		return false
+	}
+	if err := c.readHead(); err != nil {
+		c.refuse(err)
+		return false
+	}
+	return c.begin()
+}
+
+// readHead parses the request's head, waiting for it if it is not whole.
+func (c *clientConn) readHead() error {
+	here, _ := c.br.Peek(c.br.Buffered())
+	if !bytes.Contains(here, []byte("\r\n\r\n")) {
+		c.readUntil = time.Now().Add(headerTime)
+		_ = c.nc.SetReadDeadline(c.readUntil)
+	}
+	err := c.head.Read(c.br)
+	if err == nil {
+		return nil
+	}
+	var small *fasthttp.ErrSmallBuffer
+	if !errors.As(err, &small) || c.br.Size() >= c.srv.opt.MaxHeader {
+		return err
+	}
+	here, _ = c.br.Peek(c.br.Buffered())
+	grown := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(here)), c.nc), c.srv.opt.MaxHeader)
+	c.releaseReader()
+	c.br, c.large = grown, true
+	return c.head.Read(c.br)
+}
+
+// begin takes the request's framing off its head.
+func (c *clientConn) begin() bool {
+	c.served = true
+	c.head.SetNoDefaultContentType(true)
+	c.closing = c.head.ConnectionClose() || c.srv.draining.Load()
+	c.wants100 = false
+	switch n := c.head.ContentLength(); {
+	case n == -1:
+		c.body.Begin(c.br, framing.ByChunks, 0)
+	case n > 0:
+		c.body.Begin(c.br, framing.ByLength, int64(n))
+	default:
+		c.body = framing.Body{}
+		return c.hasHost()
+	}
+	c.wants100 = c.head.IsHTTP11() && bytes.EqualFold(c.head.Peek(fasthttp.HeaderExpect), []byte("100-continue"))
+	return c.hasHost()
+}
+
+// hasHost refuses a request that RFC 9112, section 3.2 wants refused.
+func (c *clientConn) hasHost() bool {
+	if c.head.IsHTTP11() && len(c.head.Host()) == 0 {
+		c.refuse(errNoHost)
+		return false
+	}
+	return true
+}
+
+var errNoHost = errors.New("an HTTP/1.1 request without a Host header")
+
+// exchange serves one request. Whatever goes wrong in it ends this connection
+// at most.
+func (c *clientConn) exchange() {
+	e := c.srv.begin(c)
+	defer func() {
+		if p := recover(); p != nil {
+			c.srv.logPanic(e, p, debug.Stack())
+			c.closing = true
+			if !e.relay.begun {
+				c.writeProblem(&helixflow.Error{Kind: helixflow.KindInternal})
+			}
+			e.truncated = true
+		}
+		e.finish()
+	}()
+	c.srv.walk(e)
+	e.respond()
+}
+
+// readOn makes the connection ready for the next request: what is left of this
+// one's body is read if it is little. Else the connection must be closed.
+func (c *clientConn) readOn() bool {
+	if c.body.Finish() {
+		return true
+	}
+	if !c.wants100 && c.drain() {
+		return true
+	}
+	c.lingerOn()
+	return false
+}
+
+func (c *clientConn) drain() bool {
+	if c.body.Length() > drainBelow {
+		return false
+	}
+	c.readUntil = time.Now().Add(drainFor)
+	_ = c.nc.SetReadDeadline(c.readUntil)
+	b := buf.Get(4 << 10)
+	defer b.Free()
+	for total := 0; total <= drainBelow; {
+		n, err := c.body.Read(b.B[:cap(b.B)])
+		if total += n; err != nil {
+			return err == io.EOF
+		}
+	}
+	return false
+}
+
+// lingerOn reads on for a while before the connection is closed, since closing
+// with bytes unread would reset it before the client has read the answer.
+func (c *clientConn) lingerOn() {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	end := time.Now().Add(lingerFor)
+	b := buf.Get(64 << 10)
+	defer b.Free()
+	for total := 0; total < maxLinger; {
+		now := time.Now()
+		if !now.Before(end) {
+			return
+		}
+		_ = c.nc.SetReadDeadline(now.Add(lingerGap))
+		n, err := c.nc.Read(b.B[:cap(b.B)])
+		if total += n; err != nil {
+			return
+		}
+	}
+}
+
+// refuse answers what is not a request.
+func (c *clientConn) refuse(err error) {
+	problem := &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The request is not well-formed HTTP.", Cause: err}
+	var small *fasthttp.ErrSmallBuffer
+	var network net.Error
+	switch {
+	case errors.As(err, &small):
+		problem = &helixflow.Error{Kind: helixflow.KindHeaderTooLarge, Cause: err}
+	case errors.As(err, &network) && network.Timeout():
+		problem = &helixflow.Error{Kind: helixflow.KindBodyTimeout, Public: "The request's header did not arrive in time.", Cause: err}
+	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network):
+		return // it left in the middle of a head
+	}
+	c.srv.log.Debug("refused what is no request", "error", problem.Kind.String())
+	c.writeProblem(problem)
+	c.srv.noModel.Request(helixflow.OpUnknown, false, forms[problem.Kind].status, 0)
+	c.lingerOn()
+}
+
+// releaseReader gives the read buffer back if nothing is in it.
+func (c *clientConn) releaseReader() {
+	if c.br == nil {
+		return
+	}
+	if !c.large {
+		c.br.Reset(nil)
+		readers.Put(c.br)
+	}
+	c.br, c.large = nil, false
+}
+
+// armRead bounds the wait for what the client sends. A deadline that is at most
+// a sixteenth too early is left as it is: moving a timer costs more than it is
+// worth.
+func (c *clientConn) armRead(now time.Time, wait time.Duration) {
+	late := now.Add(wait)
+	if c.readUntil.After(late) || c.readUntil.Before(late.Add(-wait/16)) {
+		c.readUntil = late
+		_ = c.nc.SetReadDeadline(late)
+	}
+}
+
+// armWrite bounds how long the client may take nothing of what is written: the
+// deadline lies between one and two stalls ahead.
+func (c *clientConn) armWrite(now time.Time) {
+	if c.writeUntil.Sub(now) < clientStall {
+		c.writeUntil = now.Add(2 * clientStall)
+		_ = c.nc.SetWriteDeadline(c.writeUntil)
+	}
+}
+
+// clientStall is how long a client may take nothing of what is written.
+const clientStall = 20 * time.Second
