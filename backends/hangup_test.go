@@ -63,7 +63,7 @@ func TestHangupRace(t *testing.T) {
 		var l Lease
 		require.True(t, ep.Acquire(&l, 0))
 		a := &asker{}
-		l.hangup, l.conn, l.reusable = a, c, true
+		l.hangup, l.conn, l.reusable, l.armed = a, c, true, true
 		var wait sync.WaitGroup
 		wait.Go(func() {
 			if i%3 == 0 {

@@ -38,6 +38,7 @@ type Lease struct {
 	hangup   Hangup
 	body     framing.Body
 	reusable bool
+	armed    bool      // a hang-up may break conn
 	Sent     time.Time // the request was written
 	Answered time.Time // the first byte of the answer came
 }
@@ -101,7 +102,7 @@ func stale(f *Failure) bool {
 
 // exchange does the round trip on c, which is armed. On failure c is gone.
 func (l *Lease) exchange(c *Conn, o *Outgoing, head *fasthttp.ResponseHeader, now time.Time) *Failure {
-	l.conn = c
+	l.conn, l.armed = c, true
 	phase := PhaseSend
 	err := l.ep.send(c, o)
 	l.Sent = time.Now()
@@ -120,7 +121,7 @@ func (l *Lease) exchange(c *Conn, o *Outgoing, head *fasthttp.ResponseHeader, no
 		f.Gone, f.Timeout, f.Err = true, false, errGone
 	}
 	c.close()
-	l.conn = nil
+	l.conn, l.armed = nil, false
 	return f
 }
 
@@ -274,6 +275,15 @@ func (l *Lease) bodyError(err error) error {
 // wait, or up to a sixteenth of it sooner.
 func (l *Lease) Wait(now time.Time, wait time.Duration) { _ = l.conn.readBy(now, wait) }
 
+// Disarm ends the asker's say over the connection: a later hang-up does not
+// break it. A broken one is never used again.
+func (l *Lease) Disarm() {
+	if l.armed && !l.hangup.Disarm(l.conn) {
+		l.reusable = false
+	}
+	l.armed = false
+}
+
 // Drain reads on to the end of a body whose meaning is complete, for a short
 // while, so that the connection can serve again.
 func (l *Lease) Drain(now time.Time) {
@@ -292,10 +302,10 @@ func (l *Lease) Finish(o Outcome, now time.Time) {
 	if l.ep == nil {
 		return
 	}
+	l.Disarm()
 	if c := l.conn; c != nil {
 		whole := l.body.Finish()
-		armed := l.hangup.Disarm(c)
-		if o == Served && armed && whole && l.reusable && c.br.Buffered() == 0 {
+		if o == Served && whole && l.reusable && c.br.Buffered() == 0 {
 			c.answers++
 			l.ep.put(c, now)
 		} else {

@@ -57,6 +57,7 @@ type clientConn struct {
 	served     bool         // a request has come before
 	wants100   bool         // the client waits for leave to send its body
 	closing    bool         // no further request on this connection
+	aborted    bool         // close by reset
 	readUntil  time.Time    // the read deadline now armed
 	writeUntil time.Time    // the write deadline now armed
 }
@@ -72,6 +73,9 @@ func (c *clientConn) serve() {
 	}
 	for c.await() {
 		c.exchange()
+		if c.closing && !c.body.Finish() {
+			c.lingerOn()
+		}
 		if c.closing || !c.readOn() {
 			return
 		}
@@ -81,6 +85,12 @@ func (c *clientConn) serve() {
 func (c *clientConn) end() {
 	if p := recover(); p != nil {
 		c.srv.logPanic(nil, p, debug.Stack())
+	}
+	if t, ok := c.raw.(*net.TCPConn); ok && c.aborted {
+		// Where only the close tells the end of an answer, a cut must not look
+		// like one: a reset, and no goodbye of TLS.
+		_ = t.SetLinger(0)
+		_ = t.Close()
 	}
 	_ = c.nc.Close()
 	c.releaseReader()
@@ -220,6 +230,7 @@ func (c *clientConn) drain() bool {
 // lingerOn reads on for a while before the connection is closed, since closing
 // with bytes unread would reset it before the client has read the answer.
 func (c *clientConn) lingerOn() {
+	c.state.Store(connClosed) // a drain need not wait for it
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}

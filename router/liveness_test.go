@@ -215,4 +215,5 @@ func TestHangUpsHarmNobodyElse(t *testing.T) {
 	close(stop)
 	wait.Wait()
 	assert.Greater(t, whole.Load(), int64(50))
+	assert.NotContains(t, w.log.String(), "panic")
 }

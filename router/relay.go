@@ -23,7 +23,10 @@ const (
 	maxEvent    = 1 << 20  // a longer event is passed on unread
 )
 
-const endOfChunks = "0\r\n\r\n"
+const (
+	endOfLine   = "\r\n"
+	endOfChunks = "0\r\n\r\n"
+)
 
 // Frames up to this size are copied behind their head and written at once.
 const copyBelow = 16 << 10
@@ -91,15 +94,16 @@ func (b *relay) write(p []byte, last bool) error {
 	defer out.Free()
 	b.begun = true
 	tail := ""
-	if b.chunked {
-		if len(p) > 0 {
-			out.B = strconv.AppendInt(out.B, int64(len(p)), 16)
-			out.B = append(out.B, "\r\n"...)
-			tail = "\r\n"
-		}
-		if last {
-			tail += endOfChunks
-		}
+	if b.chunked && len(p) > 0 {
+		out.B = strconv.AppendInt(out.B, int64(len(p)), 16)
+		out.B = append(out.B, endOfLine...)
+		tail = endOfLine
+	}
+	switch {
+	case b.chunked && last && len(p) > 0:
+		tail = endOfLine + endOfChunks
+	case b.chunked && last:
+		tail = endOfChunks
 	}
 	if err := b.e.conn.send(out, p, tail); err != nil {
 		b.e.left = true
@@ -277,6 +281,9 @@ func (b *relay) events(a *Attempt, p []byte) error {
 		p = a.text.B
 	}
 	end, out := b.edit(a, p)
+	if b.terminal {
+		a.lease.Disarm() // the backend has said all: the client's leaving is no matter now
+	}
 	if end > 0 {
 		b.spoke = time.Now()
 		b.e.conn.armWrite(b.spoke)
@@ -428,6 +435,8 @@ func (e *Exchange) endAttempt(now time.Time) {
 	}
 	e.attempt = nil
 	switch {
+	case a.whole || e.relay.terminal:
+		a.finish(backends.Served, now)
 	case e.left || e.conn.Gone():
 		a.finish(backends.Ignored, now)
 	case e.truncated:

@@ -83,19 +83,40 @@ const (
 
 const asksUsage = `{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}`
 
+// streamRow is a stream, how it is cut, and what the client must read.
+type streamRow struct {
+	name, path, body, sent, cut, want string
+	broken                            bool
+}
+
+func (r *streamRow) check(t *testing.T, at int, a answer) {
+	t.Helper()
+	if a.status == 502 && r.broken {
+		return // it broke off before anything was delivered
+	}
+	assert.Equal(t, 200, a.status)
+	if r.cut == "rst" { // how much came before it is the kernel's choice
+		assert.True(t, strings.HasSuffix(a.body, cutFrame), "at %d: %q", at, a.body)
+		assert.True(t, strings.HasPrefix(ev1+ev2, strings.TrimSuffix(a.body, cutFrame)), "at %d: %q", at, a.body)
+	} else {
+		assert.Equal(t, r.want, a.body, "split at %d", at)
+	}
+	if r.broken {
+		assert.ErrorIs(t, a.err, io.ErrUnexpectedEOF, "a cut must not look like an end")
+	} else {
+		assert.NoError(t, a.err)
+	}
+}
+
 func TestRelayStreams(t *testing.T) {
 	s := newStage(t, "")
 	crlf := func(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") }
 	nulls := strings.ReplaceAll(ev2, `"x":1`, `"error":null`)
-	type row struct {
-		name, path, body, sent, cut, want string
-		broken                            bool
-	}
 	const chatPath = "/v1/chat/completions"
 	completed := "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":2,\"response\":{\"usage\":{\"input_tokens\":1,\"output_tokens\":2}}}\n\n"
 	delta := "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":1,\"delta\":\"a\"}\n\n"
 	responsesCut := "event: error\ndata: {\"type\":\"error\",\"code\":\"upstream_interrupted\",\"message\":\"The backend's answer was interrupted.\",\"param\":null,\"sequence_number\":1}\n\n"
-	rows := []row{
+	rows := []streamRow{
 		{"plain", chatPath, streaming, ev1 + ev2 + evFin + evDone, "", ev1 + ev2 + evFin + evDone, false},
 		{"usage withheld", chatPath, streaming, ev1 + evFin + evUse + evDone, "", ev1 + evFin + evDone, false},
 		{"usage asked", chatPath, asksUsage, ev1 + evFin + evUse + evDone, "", ev1 + evFin + evUse + evDone, false},
@@ -125,24 +146,17 @@ func TestRelayStreams(t *testing.T) {
 			if raceBuild || testing.Short() {
 				step = 7
 			}
-			for at := 0; at < len(r.sent); at += step {
-				a := s.play(t, r.path, r.body, &script{pieces: []string{r.sent[:at], r.sent[at:]}, cut: r.cut})
-				if a.status == 502 && r.broken {
-					continue // it broke off before anything was delivered
-				}
-				require.Equal(t, 200, a.status)
-				if r.cut == "rst" { // how much came before it is the kernel's choice
-					require.True(t, strings.HasSuffix(a.body, cutFrame), "at %d: %q", at, a.body)
-					require.True(t, strings.HasPrefix(ev1+ev2, strings.TrimSuffix(a.body, cutFrame)), "at %d: %q", at, a.body)
-				} else {
-					require.Equal(t, r.want, a.body, "split at %d", at)
-				}
-				if r.broken {
-					require.ErrorIs(t, a.err, io.ErrUnexpectedEOF, "a cut must not look like an end")
-				} else {
-					require.NoError(t, a.err)
-				}
+			const workers = 8 // most of the time is waiting
+			var wait sync.WaitGroup
+			for w := range workers {
+				wait.Go(func() {
+					for at := w * step; at < len(r.sent) && !t.Failed(); at += workers * step {
+						a := s.play(t, r.path, r.body, &script{pieces: []string{r.sent[:at], r.sent[at:]}, cut: r.cut})
+						r.check(t, at, a)
+					}
+				})
 			}
+			wait.Wait()
 		})
 	}
 }

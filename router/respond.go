@@ -10,6 +10,7 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/framing"
 )
 
 // This file writes the head of every answer; the relay writes what follows.
@@ -42,14 +43,21 @@ func (e *Exchange) respond() {
 		e.left = true
 		return // nobody is there to read it
 	}
-	c.closing = c.closing || e.srv.draining.Load()
+	c.closing = c.closing || e.srv.draining.Load() || c.mustClose()
 	b := &e.relay
 	b.out = buf.Get(2 << 10)
 	b.out.B = e.appendHead(b.out.B, now)
 	c.armWrite(now)
 	if err := b.run(); err != nil {
 		c.closing = true
+		c.aborted = !b.chunked && e.bodySize() < 0
 	}
+}
+
+// mustClose reports whether more of the request may still be on its way than is
+// worth reading to keep the connection.
+func (c *clientConn) mustClose() bool {
+	return !c.body.Finish() && (c.wants100 || c.body.Kind() == framing.ByChunks || c.body.Length() > drainBelow)
 }
 
 // appendHead appends the answer's head, up to its blank line.

@@ -172,9 +172,7 @@ func (s *Server) Drain(ctx context.Context) {
 	grace, cancel := context.WithTimeout(context.Background(), cutGrace)
 	defer cancel()
 	s.each(func(c *clientConn) { c.breakArmed() })
-	for !s.empty(grace) && grace.Err() == nil {
-		s.each(func(c *clientConn) { c.breakArmed() })
-	}
+	s.empty(grace)
 }
 
 // stop closes the listeners and every connection that has no request. One that
@@ -197,7 +195,7 @@ func (s *Server) stop() {
 func (s *Server) empty(ctx context.Context) bool {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
-	for s.inflight.Load() > 0 {
+	for s.running() {
 		select {
 		case <-ctx.Done():
 			return false
@@ -208,6 +206,13 @@ func (s *Server) empty(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// running reports whether a request runs, or is just being read.
+func (s *Server) running() bool {
+	busy := s.inflight.Load() > 0
+	s.each(func(c *clientConn) { busy = busy || c.state.Load() == connBusy })
+	return busy
 }
 
 // open is how many connections there are.
