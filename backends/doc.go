@@ -7,8 +7,8 @@
 // is one counted presence on an Endpoint: it sends a request, reads the
 // answer's head, hands out the body piece by piece as it arrives, and ends in
 // exactly one Finish. fasthttp parses heads; connection pool, phase deadlines,
-// chunk decoding, stale-connection replay and cancellation are our own, since
-// fasthttp's client takes a cut stream for a clean end (ADR 2).
+// stale-connection replay and cancellation are our own, since fasthttp's client
+// takes a cut stream for a clean end (ADR 2).
 //
 // # Concurrency
 //

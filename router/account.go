@@ -19,7 +19,7 @@ func (e *Exchange) account(now time.Time) {
 		series = e.name.route.series
 	}
 	status := e.status
-	if e.left || e.conn.Gone() {
+	if !e.delivered && (e.left || e.conn.Gone()) { // one that leaves with the whole answer is served
 		status = statusClientGone
 		s.metrics.ClientDisconnect()
 	} else if e.truncated {

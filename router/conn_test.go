@@ -139,8 +139,10 @@ func TestControlCharactersInHeaders(t *testing.T) {
 			a.write("HTTP/1.1 200 OK\r\nX-A: " + value + "\r\nContent-Length: 2\r\n\r\n{}")
 			return true
 		})))
-		for _, raw := range []string{chat(simple), chat(simple, "X-A: "+value), chat(simple, "User-Agent: "+value), chat(simple, "x-request-id: "+value),
-			strings.Replace(chat(simple), "application/json", "application/json;"+value, 1)} {
+		for _, raw := range []string{
+			chat(simple), chat(simple, "X-A: "+value), chat(simple, "User-Agent: "+value), chat(simple, "x-request-id: "+value),
+			strings.Replace(chat(simple), "application/json", "application/json;"+value, 1),
+		} {
 			c := w.dial(t)
 			_, err := io.WriteString(c, raw)
 			require.NoError(t, err)

@@ -60,6 +60,7 @@ type progress struct {
 	answered   time.Time // the first byte of its answer came
 	responded  time.Time // the answer's first frame was in hand
 	firstToken time.Time
+	delivered  bool // the whole answer was written
 	truncated  bool // the answer broke off after its head was out
 	left       bool // a write to the client failed
 }

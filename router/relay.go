@@ -41,15 +41,16 @@ var (
 
 // relay writes one answer to the client.
 type relay struct {
-	e        *Exchange
-	out      *buf.Buffer // the answer's head, until it goes out with the first frame
-	begun    bool        // something of the answer was written
-	chunked  bool        // frames are sent as HTTP chunks
-	spoke    time.Time   // when the client was last sent something
-	sequence int64       // events relayed, for the number of a Responses error event
-	opaque   bool        // in the middle of an event that is too long to look at
-	finished bool        // a choice said why it ended
-	terminal bool        // the stream said that it is over
+	e          *Exchange
+	out        *buf.Buffer // the answer's head, until it goes out with the first frame
+	begun      bool        // something of the answer was written
+	chunked    bool        // frames are sent as HTTP chunks
+	untilClose bool        // the body ends with the connection
+	spoke      time.Time   // when the client was last sent something
+	sequence   int64       // events relayed, for the number of a Responses error event
+	opaque     bool        // in the middle of an event that is too long to look at
+	finished   bool        // a choice said why it ended
+	terminal   bool        // the stream said that it is over
 }
 
 func (b *relay) reset() {

@@ -50,8 +50,10 @@ func (e *Exchange) respond() {
 	c.armWrite(now)
 	if err := b.run(); err != nil {
 		c.closing = true
-		c.aborted = !b.chunked && e.bodySize() < 0
+		c.aborted = b.untilClose
+		return
 	}
+	e.delivered = true
 }
 
 // mustClose reports whether more of the request may still be on its way than is
@@ -107,6 +109,7 @@ func (e *Exchange) appendFraming(dst []byte) []byte {
 		e.relay.chunked = true
 	default:
 		c.closing = true // the only end an HTTP/1.0 client knows
+		e.relay.untilClose = true
 	}
 	switch {
 	case c.closing:
