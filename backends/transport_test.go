@@ -125,7 +125,7 @@ func adopt(t testing.TB, s Spec) *Endpoint {
 func post(body string) *Outgoing {
 	return &Outgoing{
 		Op: helixflow.OpChatCompletions, Header: []byte("Content-Type: application/json\r\n"), Body: []byte(body),
-		Hangup: stays{}, Connect: 5 * time.Second, FirstByte: 5 * time.Second, Deadline: time.Now().Add(20 * time.Second), Now: time.Now(),
+		Hangup: stays{}, Connect: 15 * time.Second, FirstByte: 15 * time.Second, Deadline: time.Now().Add(20 * time.Second), Now: time.Now(),
 	}
 }
 
@@ -377,7 +377,8 @@ func TestTimeouts(t *testing.T) {
 		fail := failureOf(t, roundTrip(t, ep, o).err)
 		assert.True(t, fail.Timeout, "%v", fail)
 		assert.Equal(t, phase, fail.Phase)
-		assert.InDelta(t, 60, time.Since(began).Milliseconds(), 50)
+		assert.GreaterOrEqual(t, time.Since(began), 55*time.Millisecond)
+		assert.Less(t, time.Since(began), 3*time.Second)
 		assert.Zero(t, ep.idleCount())
 	}
 	f("", PhaseWait)
@@ -432,6 +433,6 @@ func TestDeadlineBoundsTheWait(t *testing.T) {
 		began := time.Now()
 		f := failureOf(t, roundTrip(t, ep, o).err)
 		assert.True(t, f.Timeout, "%v", f)
-		assert.Less(t, time.Since(began), 500*time.Millisecond)
+		assert.Less(t, time.Since(began), 3*time.Second)
 	}
 }
