@@ -105,7 +105,7 @@ func (w *world) compile(t testing.TB, config string) *Snapshot {
 
 // open is a configuration for everybody: model m on the backends at urls.
 func open(timeouts string, urls ...string) string {
-	if !strings.Contains(timeouts, "connect:") { // a busy machine is no dead backend
+	if !strings.Contains(timeouts, "total:") { // a busy machine is no dead backend
 		timeouts = strings.TrimSuffix("connect: 20s, "+timeouts, ", ")
 	}
 	list := ""
