@@ -117,4 +117,5 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.sample(panics.name, m.panics.Load())
 	_, _ = w.Write(t.b)
 	metrics.WriteProcessMetrics(w)
+	metrics.WriteFDMetrics(w)
 }
