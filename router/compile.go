@@ -63,6 +63,9 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		return nil, fmt.Errorf("cannot make pool %s: %w", c.Name, err)
 	}
 	p := &Pool{name: c.Name, policy: policy, static: staticHeader(c), injectUsage: c.Usage == "inject"}
+	for name := range c.Headers {
+		p.replaced = append(p.replaced, []byte(name))
+	}
 	for _, b := range c.Backends {
 		spec, err := endpointSpec(c, b.URL, w)
 		if err != nil {

@@ -126,27 +126,71 @@ func (c *clientConn) await() bool {
 	return c.begin()
 }
 
-// readHead parses the request's head, waiting for it if it is not whole.
+// readHead waits for the whole of a request's head and parses it.
 func (c *clientConn) readHead() error {
-	here, _ := c.br.Peek(c.br.Buffered())
-	if !bytes.Contains(here, []byte("\r\n\r\n")) {
-		c.readUntil = time.Now().Add(headerTime)
-		_ = c.nc.SetReadDeadline(c.readUntil)
+	for waiting := false; ; waiting = true {
+		here, _ := c.br.Peek(c.br.Buffered())
+		if bytes.HasPrefix(here, endOfLineBytes) { // some clients end a body with one
+			_, _ = c.br.Discard(len(endOfLineBytes))
+			continue
+		}
+		end := bytes.Index(here, endOfHead)
+		if end >= 0 {
+			here = here[:end+len(endOfHead)]
+		}
+		switch {
+		case !strictLines(here):
+			return errLines
+		case end >= 0:
+			return c.head.Read(c.br)
+		case len(here) == c.br.Size() && !c.grow(here):
+			return errHeadTooLarge
+		}
+		if !waiting {
+			c.readUntil = time.Now().Add(headerTime)
+			_ = c.nc.SetReadDeadline(c.readUntil)
+		}
+		if _, err := c.br.Peek(len(here) + 1); err != nil {
+			return err
+		}
 	}
-	err := c.head.Read(c.br)
-	if err == nil {
-		return nil
+}
+
+// grow gives the connection a buffer for a head of the largest size; false if
+// it has one.
+func (c *clientConn) grow(here []byte) bool {
+	if c.br.Size() >= c.srv.opt.MaxHeader {
+		return false
 	}
-	var small *fasthttp.ErrSmallBuffer
-	if !errors.As(err, &small) || c.br.Size() >= c.srv.opt.MaxHeader {
-		return err
-	}
-	here, _ = c.br.Peek(c.br.Buffered())
 	grown := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(here)), c.nc), c.srv.opt.MaxHeader)
 	c.releaseReader()
 	c.br, c.large = grown, true
-	return c.head.Read(c.br)
+	return true
 }
+
+// strictLines refuses a lone LF and a folded line, which the next parser on the
+// way may take for something else (RFC 9112, sections 2.2 and 5.2).
+func strictLines(head []byte) bool {
+	for i := 0; ; {
+		n := bytes.IndexByte(head[i:], '\n')
+		if n < 0 {
+			return true
+		}
+		if i += n; i == 0 || head[i-1] != '\r' {
+			return false
+		}
+		if i++; i < len(head) && (head[i] == ' ' || head[i] == '\t') {
+			return false
+		}
+	}
+}
+
+var (
+	endOfLineBytes  = []byte("\r\n")
+	endOfHead       = []byte("\r\n\r\n")
+	errLines        = errors.New("a lone LF or a folded line in a head")
+	errHeadTooLarge = errors.New("a head above server.max_header")
+)
 
 // begin takes the request's framing off its head.
 func (c *clientConn) begin() bool {
@@ -253,10 +297,9 @@ func (c *clientConn) lingerOn() {
 // refuse answers what is not a request.
 func (c *clientConn) refuse(err error) {
 	problem := &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The request is not well-formed HTTP.", Cause: err}
-	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	switch {
-	case errors.As(err, &small):
+	case err == errHeadTooLarge:
 		problem = &helixflow.Error{Kind: helixflow.KindHeaderTooLarge, Cause: err}
 	case errors.As(err, &network) && network.Timeout():
 		problem = &helixflow.Error{Kind: helixflow.KindBodyTimeout, Public: "The request's header did not arrive in time.", Cause: err}

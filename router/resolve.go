@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"net/url"
 	"strconv"
 
 	"github.com/helixflow/helixflow"
@@ -75,13 +76,19 @@ func unescapeID(raw []byte) []byte {
 // queryKeys are parameters that other APIs take credentials in.
 var queryKeys = [...]string{"api_key", "api-key", "apikey", "key", "token", "access_token", "authorization"}
 
-// keyInQuery reports whether a query string holds a credential.
+// keyInQuery reports whether a query string holds a credential, in whatever
+// spelling.
 func keyInQuery(query []byte) bool {
 	if bytes.Contains(query, []byte("hfx_")) {
 		return true
 	}
 	for pair := range bytes.SplitSeq(query, []byte("&")) {
 		name, _, _ := bytes.Cut(pair, []byte("="))
+		if bytes.IndexByte(name, '%') >= 0 {
+			if plain, err := url.QueryUnescape(string(name)); err == nil {
+				name = []byte(plain)
+			}
+		}
 		for _, k := range queryKeys {
 			if len(name) == len(k) && bytes.EqualFold(name, []byte(k)) {
 				return true
@@ -111,6 +118,9 @@ func (e *Exchange) resolve() error {
 	e.name = name
 	if name.target != nil && e.call.Model.Present() {
 		e.edits.Replace(e.call.Model, name.target)
+	}
+	if replaced := name.route.pool.replaced; replaced != nil {
+		e.header.B = dropNamed(e.header.B, replaced)
 	}
 	if name.route.pool.injectUsage {
 		e.withholdUsage = openai.InjectUsage(&e.call, &e.edits)

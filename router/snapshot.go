@@ -52,7 +52,8 @@ type Pool struct {
 	policy      balancer.Policy
 	candidates  []balancer.Candidate // as in endpoints
 	endpoints   []*backends.Endpoint
-	static      []byte // header lines of every request: credential, extra headers
+	static      []byte   // header lines of every request: credential, extra headers
+	replaced    [][]byte // names of the extra headers: the client's own do not travel
 	injectUsage bool
 }
 
