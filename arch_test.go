@@ -59,6 +59,9 @@ var rooms = []room{
 	{pkg: "internal/gossip", inside: []string{".", "internal/..."}, third: []string{"github.com/hashicorp/memberlist"}},
 	{pkg: "internal/trace", inside: []string{".", "internal/..."}, third: []string{"go.opentelemetry.io"}},
 	{pkg: "internal/wal", inside: []string{".", "internal/..."}},
+	{pkg: "internal/accesslog", inside: []string{".", "internal/..."}, third: []string{xxhash}},
+	{pkg: "internal/clientaddr", inside: []string{".", "internal/..."}},
+	{pkg: "internal/handover", inside: []string{".", "internal/..."}, third: []string{"golang.org/x/sys"}},
 
 	{pkg: "balancer", inside: []string{".", "internal/metric"}, third: []string{xxhash}},
 	{

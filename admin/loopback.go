@@ -1,6 +1,7 @@
 package admin
 
-// Who may reach the server while it has no authentication.
+// Where the server may listen without a token, and by which names it is called
+// there.
 
 import (
 	"errors"
@@ -11,30 +12,29 @@ import (
 )
 
 // errOffLoopback says why an address is refused, and what to do.
-var errOffLoopback = errors.New("it is not a loopback address, and without authentication anybody who reaches it" +
-	" could read what it shows; set server.admin to 127.0.0.1, [::1] or localhost, and reach it through a tunnel or a sidecar")
+var errOffLoopback = errors.New("it is not a loopback address, and without a token anybody who reaches it could stop the router;" +
+	" set a token, or 127.0.0.1, [::1] or localhost and reach it through a tunnel or a sidecar")
 
-// loopbackHost returns the host of "host:port", or an error when it is an
-// address off loopback. A name other than localhost passes: where it leads is
-// known once it is bound, and mustBeLoopback looks again then.
-func loopbackHost(listen string) (string, error) {
+// hostOf returns the host of "host:port", or an error when it is an address off
+// loopback and there is no token. A name other than localhost passes: where it
+// leads is known once it is bound, and Serve looks again then.
+func hostOf(listen string, token bool) (string, error) {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		return "", fmt.Errorf("cannot use the admin address %q: %w", listen, err)
 	}
 	ip, err := netip.ParseAddr(host)
-	if host == "" || err == nil && !ip.Unmap().IsLoopback() {
+	if !token && (host == "" || err == nil && !ip.Unmap().IsLoopback()) {
 		return "", fmt.Errorf("cannot listen on the admin address %q: %w", listen, errOffLoopback)
 	}
 	return host, nil
 }
 
-// mustBeLoopback checks an address that is bound.
-func mustBeLoopback(bound net.Addr) error {
-	if tcp, ok := bound.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("cannot listen on the admin address %s: %w", bound, errOffLoopback)
+// onLoopback reports whether an address that is bound is reached from this
+// machine alone.
+func onLoopback(bound net.Addr) bool {
+	tcp, ok := bound.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }
 
 // allowsHost reports whether a request's Host header is one that only somebody

@@ -3,95 +3,24 @@
 package admin_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/helixflow/helixflow/admin"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// state is a Readiness that tests set.
-type state struct{ v atomic.Pointer[string] }
-
-func (s *state) set(v string) { s.v.Store(&v) }
-
-func (s *state) Ready() (bool, string) {
-	v := *s.v.Load()
-	return v == "ready", v
-}
-
-func deps(readiness admin.Readiness, write func(io.Writer)) admin.Deps {
-	return admin.Deps{Readiness: readiness, WriteMetrics: write, Log: slog.New(slog.DiscardHandler)}
-}
-
-// start serves on a loopback port until the test ends and returns the address.
-func start(t *testing.T, listen string, d admin.Deps) string {
-	t.Helper()
-	s, err := admin.New(listen, d)
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		assert.NoError(t, s.Shutdown(ctx))
-		assert.NoError(t, <-done)
-	})
-	return l.Addr().String()
-}
-
-func starting() *state {
-	s := &state{}
-	s.set("starting")
-	return s
-}
-
-func plainMetrics(w io.Writer) { _, _ = io.WriteString(w, "up 1\n") }
-
-// exchange sends raw bytes on a connection of its own and reads one answer.
-func exchange(t *testing.T, addr, raw string) (*http.Response, string) {
-	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	defer c.Close()
-	require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
-	_, err = io.WriteString(c, raw)
-	require.NoError(t, err)
-	method, _, _ := strings.Cut(raw, " ")
-	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	return resp, string(body)
-}
-
-// get asks as a plain client does, with a Host header of its choice.
-func get(t *testing.T, addr, path, host string) (*http.Response, string) {
-	t.Helper()
-	return exchange(t, addr, "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
-}
-
 func TestHealthAndReadiness(t *testing.T) {
-	ready := starting()
-	addr := start(t, "127.0.0.1:9090", deps(ready, plainMetrics))
+	w := newWorld()
+	w.state = "starting"
+	addr := start(t, "127.0.0.1:9090", w.deps())
 	f := func(path string, status int, body string) {
 		t.Helper()
 		resp, got := get(t, addr, path, addr)
@@ -102,16 +31,16 @@ func TestHealthAndReadiness(t *testing.T) {
 	}
 	f("/healthz", 200, `{"status":"ok"}`)
 	f("/readyz", 503, `{"status":"starting"}`)
-	ready.set("ready")
+	w.set(func(w *world) { w.state = "ready" })
 	f("/readyz", 200, `{"status":"ready"}`)
 	f("/readyz?verbose=1", 200, `{"status":"ready"}`)
-	ready.set("draining")
+	w.set(func(w *world) { w.state = "draining" })
 	f("/readyz", 503, `{"status":"draining"}`)
 	f("/healthz", 200, `{"status":"ok"}`)
 }
 
 func TestMetrics(t *testing.T) {
-	addr := start(t, "localhost:0", deps(starting(), plainMetrics))
+	addr := start(t, "localhost:0", newWorld().deps())
 	resp, body := get(t, addr, "/metrics", addr)
 	assert.Equal(t, 200, resp.StatusCode)
 	assert.Equal(t, "text/plain; version=0.0.4; charset=utf-8", resp.Header.Get("Content-Type"))
@@ -122,28 +51,16 @@ func TestMetrics(t *testing.T) {
 	assert.Empty(t, body)
 }
 
-// assertRefusal checks that an answer is an error in JSON with a message.
-func assertRefusal(t *testing.T, status int, resp *http.Response, body string) {
-	t.Helper()
-	assert.Equal(t, status, resp.StatusCode)
-	assert.Equal(t, "application/json", resp.Header.Get("Content-Type"))
-	var got struct {
-		Error struct{ Message string }
-	}
-	require.NoError(t, json.Unmarshal([]byte(body), &got), body)
-	assert.NotEmpty(t, got.Error.Message)
-}
-
 func TestUnknownPaths(t *testing.T) {
-	addr := start(t, "127.0.0.1:0", deps(starting(), plainMetrics))
-	for _, path := range []string{"/", "/health", "/healthz/", "//healthz", "/../healthz", "/metrics/x", "/debug/pprof/", "/v1/models", "/%00", "/HEALTHZ"} {
+	addr := start(t, "127.0.0.1:0", newWorld().deps())
+	for _, path := range []string{"/health", "/healthz/", "//healthz", "/../healthz", "/metrics/x", "/debug/pprof", "/debug/pprof/cmdline", "/-", "/-/reload/", "//", "/-/page.html", "/page/page.css", "/v1/models", "/%00", "/HEALTHZ"} {
 		resp, body := get(t, addr, path, addr)
 		assertRefusal(t, 404, resp, body)
 	}
 }
 
 func TestOddMethods(t *testing.T) {
-	addr := start(t, "127.0.0.1:0", deps(starting(), plainMetrics))
+	addr := start(t, "127.0.0.1:0", newWorld().deps())
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "get"} {
 		resp, body := exchange(t, addr, method+" /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi")
 		assertRefusal(t, 405, resp, body)
@@ -156,7 +73,7 @@ func TestOddMethods(t *testing.T) {
 }
 
 func TestHostHeader(t *testing.T) {
-	addr := start(t, "Router.internal:9090", deps(starting(), plainMetrics))
+	addr := start(t, "Router.internal:9090", newWorld().deps())
 	f := func(host string, allowed bool) {
 		t.Helper()
 		resp, body := get(t, addr, "/healthz", host)
@@ -191,7 +108,7 @@ func TestHostHeader(t *testing.T) {
 }
 
 func TestBrokenRequests(t *testing.T) {
-	addr := start(t, "127.0.0.1:0", deps(starting(), plainMetrics))
+	addr := start(t, "127.0.0.1:0", newWorld().deps())
 	f := func(raw string, status int) {
 		t.Helper()
 		resp, _ := exchange(t, addr, raw)
@@ -208,7 +125,8 @@ func TestBrokenRequests(t *testing.T) {
 
 func TestPanicIsAnAnswer(t *testing.T) {
 	var log bytes.Buffer
-	d := deps(starting(), func(io.Writer) { panic("gauge broke") })
+	d := newWorld().deps()
+	d.WriteMetrics = func(io.Writer) { panic("gauge broke") }
 	d.Log = slog.New(slog.NewTextHandler(&log, nil))
 	addr := start(t, "127.0.0.1:0", d)
 	resp, body := get(t, addr, "/metrics", addr)
@@ -222,7 +140,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 func TestOffLoopbackIsRefused(t *testing.T) {
 	f := func(listen, want string) {
 		t.Helper()
-		_, err := admin.New(listen, deps(starting(), plainMetrics))
+		_, err := admin.New(listen, newWorld().deps())
 		if want == "" {
 			assert.NoError(t, err, listen)
 			return
@@ -261,7 +179,7 @@ func (l *fixedAddr) Close() error {
 // TestServeLooksAtTheBoundAddress: a name may lead anywhere, so that the check
 // of the configured text is not enough.
 func TestServeLooksAtTheBoundAddress(t *testing.T) {
-	s, err := admin.New("some-name:9090", deps(starting(), plainMetrics))
+	s, err := admin.New("some-name:9090", newWorld().deps())
 	require.NoError(t, err)
 	l := &fixedAddr{addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9090}}
 	require.ErrorContains(t, s.Serve(l), "cannot listen on the admin address 192.0.2.1:9090: it is not a loopback address")
@@ -270,10 +188,12 @@ func TestServeLooksAtTheBoundAddress(t *testing.T) {
 
 func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s, err := admin.New("127.0.0.1:0", deps(starting(), func(io.Writer) {
+	d := newWorld().deps()
+	d.WriteMetrics = func(io.Writer) {
 		close(entered)
 		<-release
-	}))
+	}
+	s, err := admin.New("127.0.0.1:0", d)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // The checks that need more than one field, or more than a field's type. They
@@ -14,6 +15,7 @@ func check(r *reader, c *Config) {
 	checkTenants(r, c)
 	checkPools(r, c.Pools)
 	checkModels(r, c)
+	checkLog(r, &c.Log)
 }
 
 // at makes a path from keys and indexes: at("pools", 0, "name").
@@ -76,6 +78,17 @@ func (r *reader) refused(path []step) bool {
 		}
 	}
 	return false
+}
+
+// failedBelow reports whether the path, or anything below it, has a problem.
+func (r *reader) failedBelow(path []step) bool {
+	text := pathText(path)
+	for failed := range r.failed {
+		if strings.HasPrefix(failed, text) {
+			return true
+		}
+	}
+	return r.refused(path)
 }
 
 // wrong tells of a problem at the path unless one is known there.

@@ -25,12 +25,12 @@ func checkModels(r *reader, c *Config) {
 		for j, alias := range m.Aliases {
 			taken.claimModel(r, alias, false, at("models", i, "aliases", j))
 		}
-		for j, target := range m.Targets {
-			if path := at("models", i, "targets", j, "model"); target.Model != "" {
-				r.modelName(target.Model, false, path)
+		for j := range m.Targets {
+			if path := at("models", i, "targets", j, "model"); m.Targets[j].Model != "" {
+				r.modelName(m.Targets[j].Model, false, path)
 			}
 			path := at("models", i, "targets", j, "pool")
-			if _, ok := pools[target.Pool]; ok && target.Pool != "" || !allPools {
+			if _, ok := pools[m.Targets[j].Pool]; ok && m.Targets[j].Pool != "" || !allPools {
 				continue
 			}
 			n, there := r.find(path)
@@ -38,7 +38,36 @@ func checkModels(r *reader, c *Config) {
 				r.wrong(path, "there is no pool %s%s", n.shown(), n.suggest(pools.written(r)))
 			}
 		}
+		checkTargets(r, i, m.Targets)
+		checkParams(r, i, &m.Params)
 		checkTimeouts(r, i, &m.Timeouts)
+	}
+}
+
+// checkTargets checks the targets of model i against each other.
+func checkTargets(r *reader, i int, targets []Target) {
+	taken := names{}
+	used := false
+	for j := range targets {
+		t, path := &targets[j], at("models", i, "targets", j)
+		if t.IsMirror() {
+			for _, key := range []string{"priority", "weight"} {
+				if r.given(below(path, key)) {
+					r.wrong(below(path, key), "has no meaning for a mirror")
+				}
+			}
+			t.Priority, t.Weight = 0, 0
+		}
+		used = used || t.Weight > 0
+		id := targetID(t)
+		if first, again := taken[id]; again && t.Pool != "" {
+			n, _ := r.find(first)
+			r.wrong(below(path, "pool"), "is the target of line %d once more; give that one a bigger weight instead", n.at.line)
+		}
+		taken[id] = path
+	}
+	if path := at("models", i, "targets"); !used && len(targets) > 0 && !r.failedBelow(path) {
+		r.wrong(path, "none of the targets gets a request: each is a mirror or has the weight 0")
 	}
 }
 

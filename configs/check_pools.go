@@ -28,10 +28,51 @@ func checkPools(r *reader, pools []Pool) {
 		if why := badProxy(p.Proxy.Reveal()); why != "" {
 			r.wrong(at("pools", i, "proxy"), "is not a proxy such as http://proxy.example.com:3128: %s", why)
 		}
-		if !visible(p.APIKey.Reveal(), "") {
-			r.wrong(at("pools", i, "api_key"), "holds a space, a line break or another character that cannot stand in a credential")
+		checkCredentials(r, i, p)
+		checkTimes(r, i, p)
+	}
+}
+
+func checkCredentials(r *reader, i int, p *Pool) {
+	const unfit = "holds a space, a line break or another character that cannot stand in a credential"
+	if !visible(p.APIKey.Reveal(), "") {
+		r.wrong(at("pools", i, "api_key"), unfit)
+	}
+	if !p.APIKey.Empty() && len(p.Keys) > 0 {
+		r.wrong(at("pools", i, "keys"), "excludes api_key: write one or the other")
+	}
+	taken := make(map[string]int, len(p.Keys))
+	for j, key := range p.Keys {
+		path := at("pools", i, "keys", j)
+		if !visible(key.Reveal(), "") {
+			r.wrong(path, unfit)
+		}
+		if first, again := taken[key.Reveal()]; again && !key.Empty() {
+			r.wrong(path, "is the same as %s", pathText(at("pools", i, "keys", first)))
+		} else {
+			taken[key.Reveal()] = j
 		}
 	}
+}
+
+// checkTimes checks health and ejection.
+func checkTimes(r *reader, i int, p *Pool) {
+	health, ejection := at("pools", i, "health"), at("pools", i, "ejection")
+	if path := below(health, "path"); p.Health.Path != "" && badRequestPath(p.Health.Path) {
+		r.wrong(path, "%s is not a path such as /health: it starts with a / and has neither spaces nor a #", r.shown(path))
+	}
+	if path, every := below(health, "timeout"), below(health, "every"); p.Health.Timeout > p.Health.Every && !r.refused(every) {
+		r.wrong(path, "%s is longer than every, %s", r.shown(path), r.shownOr(every, formatDuration(p.Health.Every)))
+	}
+	if path, base := below(ejection, "max"), below(ejection, "base"); p.Ejection.Max < p.Ejection.Base && !r.refused(base) {
+		r.wrong(path, "%s is shorter than base, %s", r.shown(path), r.shownOr(base, formatDuration(p.Ejection.Base)))
+	}
+}
+
+// badRequestPath tells what cannot stand in a request line after a base URL.
+func badRequestPath(s string) bool {
+	u, err := url.ParseRequestURI(s)
+	return err != nil || s[0] != '/' || strings.HasPrefix(s, "//") || strings.Contains(s, "#") || !visible(s, "") || u.Host != ""
 }
 
 // checkBackends checks the URLs of pool i and tells whether one is https.
@@ -164,8 +205,8 @@ func checkHeaders(r *reader, i int, p *Pool) {
 		case !isToken(name): // told
 		case ownHeaders[lower] || strings.HasPrefix(lower, helixflow.HeaderOwnPrefix):
 			r.wrong(path, "is a header the router writes itself")
-		case lower == "authorization" && !p.APIKey.Empty():
-			r.wrong(path, "excludes api_key, which is sent in this header")
+		case lower == "authorization" && len(p.Credentials()) > 0:
+			r.wrong(path, "excludes api_key and keys, which are sent in this header")
 		case !visible(p.Headers[name], " \t"):
 			r.wrong(path, "has a line break or another character that cannot stand in a header")
 		case p.Headers[name] != strings.Trim(p.Headers[name], " \t"):

@@ -4,11 +4,17 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
 
 // Checks of server: addresses, times, CORS origins, TLS.
+
+const (
+	minAdminToken = 32  // characters; 192 random bits or more, as hex or base64
+	maxSocketPath = 100 // bytes; Linux takes 107, macOS 103
+)
 
 func checkServer(r *reader, s *Server) {
 	listen, admin := at("server", "listen"), at("server", "admin")
@@ -17,14 +23,26 @@ func checkServer(r *reader, s *Server) {
 	}
 	if why := badListen(s.Admin); why != "" {
 		r.wrong(admin, "%s is not an address such as 127.0.0.1:9090: %s", r.shown(admin), why)
-	} else if host, port, _ := net.SplitHostPort(s.Admin); !isLoopback(host) {
-		r.wrong(admin, "%s is not on loopback: the admin listener has no credentials, bind it to 127.0.0.1 or [::1]", r.shown(admin))
+	} else if host, port, _ := net.SplitHostPort(s.Admin); !isLoopback(host) && s.AdminToken.Empty() && !r.refused(at("server", "admin_token")) {
+		r.wrong(admin, "%s is not on loopback: set admin_token, or bind it to 127.0.0.1 or [::1]", r.shown(admin))
 	} else if _, listenPort, _ := net.SplitHostPort(s.Listen); port == listenPort && port != "0" {
 		r.wrong(admin, "%s has the port of server.listen", r.shown(admin))
 	}
 	if lame, drain := at("server", "lame_duck"), at("server", "drain_timeout"); s.LameDuck > s.DrainTimeout && !r.refused(drain) {
 		r.wrong(lame, "%s is longer than drain_timeout, %s, which it is part of", r.shown(lame), r.shownOr(drain, formatDuration(s.DrainTimeout)))
 	}
+	if path := at("server", "admin_token"); !s.AdminToken.Empty() {
+		switch token := s.AdminToken.Reveal(); {
+		case !visible(token, ""):
+			r.wrong(path, "holds a space, a line break or another character that cannot stand in a credential")
+		case len(token) < minAdminToken:
+			r.wrong(path, "is shorter than %d characters; openssl rand -hex 32 makes one", minAdminToken)
+		}
+	}
+	if path := at("server", "handover"); s.Handover != "" && (!filepath.IsAbs(s.Handover) || len(s.Handover) > maxSocketPath || s.Handover != filepath.Clean(s.Handover)) {
+		r.wrong(path, "%s is not an absolute path of at most %d bytes, without . and ..", r.shown(path), maxSocketPath)
+	}
+	checkProxies(r, s.TrustedProxies)
 	checkOrigins(r, s.CORS.Origins)
 	r.pair(at("server", "tls"), s.TLS.Cert, s.TLS.Key)
 }
@@ -93,6 +111,27 @@ func validHost(s string) bool {
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+func checkProxies(r *reader, proxies []netip.Prefix) {
+	taken := names{}
+	for i, p := range proxies {
+		if p.IsValid() {
+			taken.claim(r, p.String(), at("server", "trusted_proxies", i))
+		}
+	}
+}
+
+// checkLog checks where the access log goes. A path needs a /, so that a
+// mistyped word does not become a file's name.
+func checkLog(r *reader, l *Log) {
+	path := at("log", "access")
+	switch to := l.Access; {
+	case to == "off", to == "stdout", to == "stderr":
+	case !strings.Contains(to, "/"), strings.HasSuffix(to, "/"), strings.ContainsRune(to, 0):
+		n, _ := r.find(path)
+		r.wrong(path, "%s is not off, stdout, stderr, or a file's path with a / in it%s", r.shown(path), n.suggest([]string{"off", "stdout", "stderr"}))
+	}
 }
 
 func checkOrigins(r *reader, origins []string) {

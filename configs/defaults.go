@@ -19,7 +19,7 @@ func Default() *Config {
 			DrainTimeout: 30 * time.Second,
 			HalfClose:    "cancel",
 		},
-		Log: Log{Level: "info"},
+		Log: Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},
 	}
 }
 
@@ -28,23 +28,59 @@ func settle(r *reader, c *Config) {
 	if s := &c.Server; !r.given(at("server", "lame_duck")) {
 		s.LameDuck = min(s.LameDuck, s.DrainTimeout)
 	}
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		if !r.given(at("pools", i, "health", "timeout")) {
+			p.Health.Timeout = min(p.Health.Timeout, p.Health.Every)
+		}
+		if !r.given(at("pools", i, "ejection", "max")) {
+			p.Ejection.Max = max(p.Ejection.Max, p.Ejection.Base)
+		}
+	}
 }
 
 func defaultPool() Pool {
-	return Pool{Engine: "openai", Balance: "least_inflight", Usage: "inject"}
+	return Pool{
+		Engine:       "openai",
+		Balance:      "least_inflight",
+		Usage:        "inject",
+		Health:       Health{Every: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2},
+		Ejection:     defaultEjection(),
+		Retry:        Retry{Attempts: 2, Budget: Whole / 5},
+		SlowStart:    30 * time.Second,
+		DrainTimeout: 10 * time.Minute,
+	}
+}
+
+// defaultEjection is ROUTING 2.8.
+func defaultEjection() Ejection {
+	return Ejection{
+		Consecutive: 5,
+		Rate:        Whole / 2,
+		Samples:     20,
+		Base:        30 * time.Second,
+		Max:         5 * time.Minute,
+		MaxShare:    Whole / 2,
+		Panic:       Whole / 2,
+	}
 }
 
 func defaultBackend() Backend { return Backend{Weight: 1} }
 
 func defaultModel() Model {
-	return Model{Timeouts: Timeouts{
-		Connect:    time.Second,
-		FirstToken: 60 * time.Second,
-		Idle:       30 * time.Second,
-		Total:      10 * time.Minute,
-		Keepalive:  15 * time.Second,
-	}}
+	return Model{
+		FallbackHold: 30 * time.Second,
+		Timeouts: Timeouts{
+			Connect:    time.Second,
+			FirstToken: 60 * time.Second,
+			Idle:       30 * time.Second,
+			Total:      10 * time.Minute,
+			Keepalive:  15 * time.Second,
+		},
+	}
 }
+
+func defaultTarget() Target { return Target{Priority: 1, Weight: 1} }
 
 // zero is the default of things that have none.
 func zero[T any]() T {

@@ -92,6 +92,7 @@ func (r *reader) secretFile(n *node, path string) (string, bool) {
 	if !hasVariable(n.text) {
 		shown = quote(path)
 	}
+	r.secrets = append(r.secrets, path)
 	data, err := r.readFile(path)
 	content := strings.TrimRight(string(data), "\r\n")
 	switch {

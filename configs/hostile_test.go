@@ -59,6 +59,8 @@ func TestMutations(t *testing.T) {
 	text = strings.ReplaceAll(text, `"${HELIXFLOW_PEPPER:-an example only: set HELIXFLOW_PEPPER}"`, `"`+strings.Repeat(leak, 5)+`"`)
 	text = strings.ReplaceAll(text, `proxy: ""`, `proxy: http://u:`+leak+`@p:1`)
 	text = strings.ReplaceAll(text, `inference`, leak)
+	text = strings.ReplaceAll(text, `"${OPENAI_KEY_1:-an-example}", "${OPENAI_KEY_2:-another-example}"`, leak+"1, "+leak+"2")
+	text = strings.ReplaceAll(text, `"${HELIXFLOW_ADMIN_TOKEN:-}"`, strings.Repeat(leak, 5))
 	var lines []string
 	for line := range strings.SplitSeq(text, "\n") {
 		if line, _, _ = strings.Cut(line, "#"); strings.TrimSpace(line) != "" {

@@ -1,16 +1,22 @@
 package configs
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // The table of keys: each key of the file with what it may hold, where it goes
 // and what it means. Decoder, suggestions and JSON schema all read it.
 
-const maxDuration = 24 * time.Hour
+const (
+	maxDuration = 24 * time.Hour
+	maxTargets  = 64 // of one model
+)
 
 var (
 	halfCloseModes = []string{"cancel", "ignore"}
 	engines        = []string{"openai", "vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "sim"}
-	balances       = []string{"least_inflight", "round_robin"}
+	balances       = []string{"least_inflight", "round_robin", "weighted", "random"}
 	usageModes     = []string{"inject", "as_is"}
 	logLevels      = []string{"debug", "info", "warn", "error"}
 )
@@ -21,32 +27,34 @@ type key struct {
 	value    value
 	doc      string
 	required bool
+	restart  bool // a change waits for the next start
 }
 
 func rootKeys(c *Config) object {
 	return object{
 		{name: "server", value: serverKeys(&c.Server), doc: "The listeners and what they accept."},
 		{name: "auth", value: authKeys(&c.Auth), doc: "How callers prove who they are."},
-		{name: "tenants", value: list[Tenant]{&c.Tenants, zero[Tenant], tenantKeys, 1, 0}, doc: "The customers: their keys, and the models they may use.", required: true},
-		{name: "pools", value: list[Pool]{&c.Pools, defaultPool, poolKeys, 1, 0}, doc: "Sets of interchangeable backends.", required: true},
-		{name: "models", value: list[Model]{&c.Models, defaultModel, modelKeys, 1, 0}, doc: "The public names of models, and where they lead.", required: true},
-		{name: "log", value: object{
-			{name: "level", value: choice{&c.Log.Level, logLevels}, doc: "The least severe operational log line that is written."},
-		}, doc: "The operational log."},
+		{name: "tenants", value: list[Tenant]{&c.Tenants, "tenant", tenantID, zero[Tenant], tenantKeys, 1, 0}, doc: "The customers: their keys, and the models they may use.", required: true},
+		{name: "pools", value: list[Pool]{&c.Pools, "pool", poolID, defaultPool, poolKeys, 1, 0}, doc: "Sets of interchangeable backends.", required: true},
+		{name: "models", value: list[Model]{&c.Models, "model", modelID, defaultModel, modelKeys, 1, 0}, doc: "The public names of models, and where they lead.", required: true},
+		{name: "log", value: logKeys(&c.Log), doc: "The operational log, and the access log."},
 	}
 }
 
 func serverKeys(s *Server) object {
 	return object{
-		{name: "listen", value: text{&s.Listen}, doc: "Where clients connect: host:port, an empty host for every address."},
-		{name: "admin", value: text{&s.Admin}, doc: "Where /healthz, /readyz and /metrics are served: host:port on loopback."},
+		{name: "listen", value: text{&s.Listen}, doc: "Where clients connect: host:port, an empty host for every address.", restart: true},
+		{name: "admin", value: text{&s.Admin}, doc: "Where health, metrics and the admin API are served: host:port, on loopback unless admin_token is set.", restart: true},
+		{name: "admin_token", value: secretText{&s.AdminToken}, doc: "Bearer token for the admin listener, at least 32 characters; required when it is off loopback."},
 		{name: "max_body", value: size{&s.MaxBody, 1 << 10, 1 << 30}, doc: "The biggest request body, in bytes."},
-		{name: "max_header", value: size{&s.MaxHeader, 1 << 10, 1 << 20}, doc: "The biggest request header, in bytes."},
+		{name: "max_header", value: size{&s.MaxHeader, 1 << 10, 1 << 20}, doc: "The biggest request header, in bytes.", restart: true},
 		{name: "lame_duck", value: duration{&s.LameDuck, 0, maxDuration}, doc: "After a stop signal: how long to report not ready and still accept; part of drain_timeout, and never more by default."},
 		{name: "drain_timeout", value: duration{&s.DrainTimeout, 0, maxDuration}, doc: "After a stop signal: how long running requests may take to end."},
-		{name: "half_close", value: choice{&s.HalfClose, halfCloseModes}, doc: "What a client that closes its sending side means: it left, or nothing."},
+		{name: "half_close", value: choice{&s.HalfClose, halfCloseModes}, doc: "What a client that closes its sending side means: it left, or nothing.", restart: true},
+		{name: "handover", value: text{&s.Handover}, doc: "Unix socket through which a new process takes the listeners; an absolute path. None when empty.", restart: true},
+		{name: "trusted_proxies", value: prefixes{&s.TrustedProxies}, doc: "Addresses or CIDRs of the proxies whose X-Forwarded-For is believed; nobody's unless listed."},
 		{name: "cors", value: object{
-			{name: "origins", value: texts{&s.CORS.Origins, 0}, doc: "Origins such as https://app.example.com, or * for any."},
+			{name: "origins", value: texts{&s.CORS.Origins, 0, "none"}, doc: "Origins such as https://app.example.com, or * for any."},
 		}, doc: "Which web pages may call from a browser; none unless listed."},
 		{name: "tls", value: object{
 			{name: "cert", value: text{&s.TLS.Cert}, doc: "PEM file of the certificate and its chain."},
@@ -58,7 +66,7 @@ func serverKeys(s *Server) object {
 func authKeys(a *Auth) object {
 	return object{
 		{name: "anonymous", value: text{&a.Anonymous}, doc: "The tenant of callers without a key; empty refuses them."},
-		{name: "peppers", value: list[Pepper]{&a.Peppers, zero[Pepper], pepperKeys, 0, 2}, doc: "Secrets for hmac-sha256 key hashes; two while one replaces the other."},
+		{name: "peppers", value: list[Pepper]{&a.Peppers, "pepper", pepperID, zero[Pepper], pepperKeys, 0, 2}, doc: "Secrets for hmac-sha256 key hashes; two while one replaces the other."},
 	}
 }
 
@@ -72,8 +80,8 @@ func pepperKeys(p *Pepper) object {
 func tenantKeys(t *Tenant) object {
 	return object{
 		{name: "name", value: text{&t.Name}, doc: "Unique; letters, digits, dot, dash and underscore.", required: true},
-		{name: "models", value: texts{&t.Models, 1}, doc: "Public model names it may use, each perhaps with * at its end; all when absent."},
-		{name: "keys", value: list[Key]{&t.Keys, zero[Key], apiKeyKeys, 0, 0}, doc: "Its API keys."},
+		{name: "models", value: texts{&t.Models, 1, "all"}, doc: "Public model names it may use, each perhaps with * at its end; all when absent."},
+		{name: "keys", value: list[Key]{&t.Keys, "key", keyID, zero[Key], apiKeyKeys, 0, 0}, doc: "Its API keys."},
 	}
 }
 
@@ -94,6 +102,7 @@ func poolKeys(p *Pool) object {
 		{name: "balance", value: choice{&p.Balance, balances}, doc: "How a backend is chosen."},
 		{name: "usage", value: choice{&p.Usage, usageModes}, doc: "Whether to ask a streaming backend for usage when the client did not."},
 		{name: "api_key", value: secretText{&p.APIKey}, doc: "Sent to the backends as a bearer token, instead of the client's credential."},
+		{name: "keys", value: secretTexts{&p.Keys}, doc: "Several credentials instead of api_key: used in turn, and rested when a backend refuses one."},
 		{name: "headers", value: secretMap{&p.Headers}, doc: "Extra headers for the backends."},
 		{name: "tls", value: object{
 			{name: "ca", value: text{&p.TLS.CA}, doc: "PEM file of the authorities to trust; the system's when empty."},
@@ -102,7 +111,37 @@ func poolKeys(p *Pool) object {
 			{name: "server_name", value: text{&p.TLS.ServerName}, doc: "The name expected in the backends' certificate; the URL's host when empty."},
 		}, doc: "How to trust, and be trusted by, https backends."},
 		{name: "proxy", value: secretText{&p.Proxy}, doc: "Egress proxy, http://[user:password@]host:port."},
-		{name: "backends", value: list[Backend]{&p.Backends, defaultBackend, backendKeys, 1, 0}, doc: "The engines.", required: true},
+		{name: "health", value: orOff{&p.Health.Off, healthKeys(&p.Health)}, doc: "How each backend is asked whether it is well; off leaves it to the requests to find out."},
+		{name: "ejection", value: orOff{&p.Ejection.Off, ejectionKeys(&p.Ejection)}, doc: "When a backend is taken out because its requests fail; off never does."},
+		{name: "retry", value: object{
+			{name: "attempts", value: count{&p.Retry.Attempts, 1, 3}, doc: "Tries in all, the first included, each on another backend."},
+			{name: "budget", value: share{&p.Retry.Budget, 0, Whole}, doc: "The most retries, as a share of the requests of the last 10 s, besides a few for small pools."},
+		}, doc: "How often a request that failed before its answer began is tried again."},
+		{name: "slow_start", value: duration{&p.SlowStart, 0, maxDuration}, doc: "How long a backend that is new, or back, takes to get its whole share; 0 is at once."},
+		{name: "drain_timeout", value: duration{&p.DrainTimeout, 0, maxDuration}, doc: "How long the running requests of a backend that is drained, or left this file, may take to end."},
+		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, 0}, doc: "The engines.", required: true},
+	}
+}
+
+func healthKeys(h *Health) object {
+	return object{
+		{name: "path", value: text{&h.Path}, doc: "What to GET, 2xx is good; empty only opens a connection."},
+		{name: "every", value: duration{&h.Every, 10 * time.Millisecond, time.Hour}, doc: "How often; each second while the backend is out."},
+		{name: "timeout", value: duration{&h.Timeout, time.Millisecond, time.Hour}, doc: "How long an answer may take; at most every, and never more by default."},
+		{name: "unhealthy", value: count{&h.Unhealthy, 1, 100}, doc: "Bad checks in a row that take the backend out."},
+		{name: "healthy", value: count{&h.Healthy, 1, 100}, doc: "Good checks in a row that take it back."},
+	}
+}
+
+func ejectionKeys(e *Ejection) object {
+	return object{
+		{name: "consecutive", value: count{&e.Consecutive, 1, 1000}, doc: "Failures in a row that take a backend out."},
+		{name: "rate", value: share{&e.Rate, 1, Whole}, doc: "More than this share of failures in 40 s takes it out as well; 100% never does."},
+		{name: "samples", value: count{&e.Samples, 1, 1_000_000}, doc: "Requests in these 40 s before rate counts."},
+		{name: "base", value: duration{&e.Base, 10 * time.Millisecond, maxDuration}, doc: "How long it stays out the first time, n times that the n-th time."},
+		{name: "max", value: duration{&e.Max, 10 * time.Millisecond, maxDuration}, doc: "The longest it stays out; base when that is more."},
+		{name: "max_share", value: share{&e.MaxShare, 0, Whole}, doc: "The most of the pool's backends that may be out for this reason at once; the last one never is."},
+		{name: "panic", value: share{&e.Panic, 0, Whole}, doc: "With fewer healthy backends than this share, ejections are ignored; 0% never does."},
 	}
 }
 
@@ -117,8 +156,14 @@ func backendKeys(b *Backend) object {
 func modelKeys(m *Model) object {
 	return object{
 		{name: "name", value: text{&m.Name}, doc: "The name callers write; * catches every other name.", required: true},
-		{name: "aliases", value: texts{&m.Aliases, 0}, doc: "Other names for it."},
-		{name: "targets", value: list[Target]{&m.Targets, zero[Target], targetKeys, 1, 1}, doc: "Where it leads.", required: true},
+		{name: "aliases", value: texts{&m.Aliases, 0, "none"}, doc: "Other names for it."},
+		{name: "targets", value: list[Target]{&m.Targets, "target", targetID, defaultTarget, targetKeys, 1, maxTargets}, doc: "Where it leads: by priority, split by weight inside a priority.", required: true},
+		{name: "fallback_hold", value: duration{&m.FallbackHold, 0, maxDuration}, doc: "After falling back to a later priority, how long to stay there; 0 tries the first one each time."},
+		{name: "params", value: object{
+			{name: "default", value: paramDefaults{&m.Params.Default}, doc: "Values for parameters that a request leaves out."},
+			{name: "cap", value: paramCaps{&m.Params.Cap}, doc: "The most that a number in a request may be; a request that leaves it out is not touched."},
+			{name: "drop", value: texts{&m.Params.Drop, 0, "none"}, doc: "Parameters taken out of requests."},
+		}, doc: "Edits to the parameters of requests, top level only."},
 		{name: "timeouts", value: timeoutKeys(&m.Timeouts), doc: "Bounds on the phases of one request."},
 	}
 }
@@ -127,6 +172,9 @@ func targetKeys(t *Target) object {
 	return object{
 		{name: "pool", value: text{&t.Pool}, doc: "The name of a pool.", required: true},
 		{name: "model", value: text{&t.Model}, doc: "The model's name there; empty leaves it as the caller wrote it."},
+		{name: "priority", value: count{&t.Priority, 1, 100}, doc: "1 is tried first; later ones when nothing before is usable."},
+		{name: "weight", value: count{&t.Weight, 0, 1000}, doc: "Its share of the requests among the targets of its priority; 0 gets none."},
+		{name: "mirror", value: share{&t.Mirror, 1, Whole}, doc: "Makes it a mirror: it gets copies of this share of the requests, and its answers are thrown away."},
 	}
 }
 
@@ -138,4 +186,34 @@ func timeoutKeys(t *Timeouts) object {
 		{name: "total", value: duration{&t.Total, time.Millisecond, maxDuration}, doc: "The whole request."},
 		{name: "keepalive", value: duration{&t.Keepalive, 0, maxDuration}, doc: "While the backend is silent, how often a streaming client gets a comment line; 0 is never."},
 	}
+}
+
+func logKeys(l *Log) object {
+	return object{
+		{name: "level", value: choice{&l.Level, logLevels}, doc: "The least severe operational log line that is written."},
+		{name: "access", value: text{&l.Access}, doc: "Where one JSON line per request goes: off, stdout, stderr, or a file's path with a / in it. Never a prompt or a key."},
+		{name: "access_sample", value: share{&l.AccessSample, 1, Whole}, doc: "The share of requests that get a line; those answered with 500 and above, or cut, always do."},
+		{name: "access_max_size", value: size{&l.AccessMaxSize, 4 << 10, 1 << 40}, doc: "The size at which the file is rotated."},
+		{name: "access_keep", value: count{&l.AccessKeep, 0, 1000}, doc: "How many rotated files stay beside the current one."},
+	}
+}
+
+// What an element of a list is known by, from one file to the next.
+
+func tenantID(t *Tenant) string   { return t.Name }
+func keyID(k *Key) string         { return k.Name }
+func pepperID(p *Pepper) string   { return strconv.Itoa(p.Version) }
+func poolID(p *Pool) string       { return p.Name }
+func backendID(b *Backend) string { return b.URL }
+func modelID(m *Model) string     { return m.Name }
+
+func targetID(t *Target) string {
+	id := t.Pool
+	if t.Model != "" {
+		id += " as " + t.Model
+	}
+	if t.IsMirror() {
+		id += ", a mirror"
+	}
+	return id
 }

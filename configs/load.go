@@ -6,7 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -17,11 +20,11 @@ import (
 // environment and file:PATH from the file system. Its error is a Problems with
 // everything that is wrong.
 func Load(path string) (*Config, error) {
-	data, err := readUpTo(path, maxFile)
-	if err != nil {
-		return nil, Problems{{File: path, Message: "cannot read the file: " + reason(err)}}
+	r, c := open(path)
+	if len(r.problems) > 0 {
+		return nil, r.problems.finish(r.src)
 	}
-	return Parse(path, data, os.LookupEnv, func(name string) ([]byte, error) { return readUpTo(name, maxSecretFile) })
+	return c, nil
 }
 
 // Parse is Load for a file's bytes; name is for messages only. It asks env for
@@ -29,18 +32,84 @@ func Load(path string) (*Config, error) {
 // function knows none. It is pure as far as these are, keeps neither data nor
 // the functions, and its error is a Problems.
 func Parse(name string, data []byte, env func(string) (string, bool), readFile func(string) ([]byte, error)) (*Config, error) {
+	r := newReader(name, env, readFile)
+	c := r.read(data)
+	if len(r.problems) > 0 {
+		return nil, r.problems.finish(r.src)
+	}
+	return c, nil
+}
+
+// Report is all that a look at a file tells.
+type Report struct {
+	Config   *Config  // nil when there are problems
+	Problems Problems // as of Load
+	Hints    Problems // what is allowed, but looks like a mistake; told only without problems
+	Files    []string // the other files it names, certificates and secrets: see Inspect
+}
+
+// Inspect is Load that tells more: hints, and the files that the one at path
+// names besides itself, as absolute paths, sorted, each once. With problems
+// those are the files known so far, so that whoever watches them sees when a
+// missing one comes.
+func Inspect(path string) *Report {
+	r, c := open(path)
+	return r.inspect(c, time.Now())
+}
+
+// inspect makes the report of what was read into c.
+func (r *reader) inspect(c *Config, now time.Time) *Report {
+	report := &Report{Files: r.namedFiles(c)}
+	if len(r.problems) > 0 {
+		report.Problems = r.problems.finish(r.src)
+		return report
+	}
+	report.Config = c
+	hint(r, c, now)
+	report.Hints = r.problems.finish(r.src)
+	return report
+}
+
+// namedFiles are the secrets read so far and the files of c, which is nil when
+// nothing could be read.
+func (r *reader) namedFiles(c *Config) []string {
+	files := slices.Clone(r.secrets)
+	if c != nil {
+		files = append(files, c.Server.TLS.Cert, c.Server.TLS.Key)
+		for i := range c.Pools {
+			t := &c.Pools[i].TLS
+			files = append(files, t.CA, t.Cert, t.Key)
+		}
+	}
+	named := files[:0]
+	for _, file := range files {
+		if absolute, err := filepath.Abs(file); err == nil && file != "" {
+			named = append(named, absolute)
+		}
+	}
+	slices.Sort(named)
+	return slices.Compact(named)
+}
+
+// open reads the file at path; c is worth nothing when the reader has problems.
+func open(path string) (r *reader, c *Config) {
+	r = newReader(path, os.LookupEnv, func(name string) ([]byte, error) { return readUpTo(name, maxSecretFile) })
+	data, err := readUpTo(path, maxFile)
+	if err != nil {
+		r.add(&Problem{Message: "cannot read the file: " + reason(err)})
+		return r, nil
+	}
+	return r, r.read(data)
+}
+
+func newReader(name string, env func(string) (string, bool), readFile func(string) ([]byte, error)) *reader {
 	if env == nil {
 		env = func(string) (string, bool) { return "", false }
 	}
 	if readFile == nil {
 		readFile = func(string) ([]byte, error) { return nil, fs.ErrNotExist }
 	}
-	r := &reader{file: name, env: env, readFile: readFile}
-	c := r.read(data)
-	if len(r.problems) > 0 {
-		return nil, r.problems.finish(r.src)
-	}
-	return c, nil
+	return &reader{file: name, env: env, readFile: readFile, src: &source{unread: true}, failed: map[string]bool{}}
 }
 
 // readUpTo reads a file and one byte more than limit at most, so that its
@@ -73,6 +142,7 @@ type reader struct {
 	path     []step
 	problems Problems
 	failed   map[string]bool // paths that have a problem
+	secrets  []string        // files that secrets come from
 }
 
 // step is one part of a path: a key, or with index ≥ 0 an element.
@@ -101,8 +171,6 @@ func (r *reader) doubtful(e entry) step {
 }
 
 func (r *reader) read(data []byte) *Config {
-	r.failed = map[string]bool{}
-	r.src = &source{unread: true}
 	if len(data) > maxFile {
 		r.add(problemAt(place{}, "is bigger than %s", formatSize(maxFile)))
 		return nil

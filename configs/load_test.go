@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +23,7 @@ func TestReference(t *testing.T) {
 
 	// What the reference calls defaults are the defaults.
 	server := Default().Server
-	server.CORS.Origins = []string{}
+	server.CORS.Origins, server.TrustedProxies = []string{}, []netip.Prefix{}
 	require.Equal(t, server, c.Server)
 	require.Equal(t, Default().Log, c.Log)
 	require.Equal(t, defaultModel().Timeouts, c.Models[0].Timeouts)
@@ -38,16 +39,44 @@ func TestReference(t *testing.T) {
 			{Name: "trial", Generate: true},
 		},
 	}}, c.Tenants)
-	require.Equal(t, []Pool{{
-		Name: "llama-70b", Engine: "vllm", Balance: "least_inflight", Usage: "inject",
-		Headers: Headers{"x-team": "inference"},
-		Backends: []Backend{
-			{URL: "http://10.0.0.11:8000", Weight: 1, MaxInflight: 64},
-			{URL: "sim:gpu-a", Weight: 1},
+	llama := defaultPool()
+	llama.Name, llama.Engine, llama.Health.Path = "llama-70b", "vllm", "/health"
+	llama.Headers = Headers{"x-team": "inference"}
+	llama.Backends = []Backend{
+		{URL: "http://10.0.0.11:8000", Weight: 1, MaxInflight: 64},
+		{URL: "sim:gpu-a", Weight: 1},
+	}
+	openai := defaultPool()
+	openai.Name, openai.Health.Off = "openai", true
+	openai.Keys = []secret.Text{secret.New("an-example"), secret.New("another-example")}
+	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1}}
+	require.Equal(t, []Pool{llama, openai}, c.Pools)
+	require.Equal(t, openai.Keys, openai.Credentials())
+	require.Empty(t, llama.Credentials())
+
+	m := c.Models[0]
+	require.Equal(t, []Target{
+		{Pool: "llama-70b", Model: "meta-llama/Llama-3.1-70B-Instruct", Priority: 1, Weight: 95},
+		{Pool: "openai", Model: "gpt-4o", Priority: 1, Weight: 5},
+		{Pool: "openai", Model: "gpt-4o-mini", Priority: 2, Weight: 1},
+		{Pool: "openai", Model: "gpt-4.1-nano", Mirror: Whole / 100},
+	}, m.Targets)
+	require.Equal(t, []string{"gpt-4o"}, m.Aliases)
+	require.Equal(t, defaultModel().FallbackHold, m.FallbackHold)
+	require.Equal(t, Params{
+		Default: []ParamDefault{
+			{"temperature", json.RawMessage("0.7")},
+			{"max_tokens", json.RawMessage("1024")},
+			{"stop", json.RawMessage(`["<end>","END"]`)},
 		},
-	}}, c.Pools)
-	require.Equal(t, []Target{{Pool: "llama-70b", Model: "meta-llama/Llama-3.1-70B-Instruct"}}, c.Models[0].Targets)
-	require.Equal(t, []string{"gpt-4o"}, c.Models[0].Aliases)
+		Cap: []ParamCap{
+			{"max_tokens", 4096, json.RawMessage("4096")},
+			{"max_completion_tokens", 4096, json.RawMessage("4096")},
+		},
+		Drop: []string{"logit_bias"},
+	}, m.Params)
+	require.True(t, c.Models[1].Params.Empty())
+	require.Equal(t, []Target{{Pool: "openai", Priority: 1, Weight: 1}}, c.Models[1].Targets)
 }
 
 // TestReferenceIsWhole: the reference names every key of the table.
@@ -57,6 +86,70 @@ func TestReferenceIsWhole(t *testing.T) {
 	for word := range knownWords() {
 		require.Regexp(t, `(?m)^[ -]*`+word+`:`, string(data))
 	}
+}
+
+func TestFleet(t *testing.T) {
+	c, err := parseTest(t, "testdata/good/fleet.yaml")
+	require.NoError(t, err)
+	off, quick := c.Pools[0], c.Pools[1]
+	require.True(t, off.Health.Off && off.Ejection.Off && c.Pools[2].Health.Off && !quick.Health.Off && !quick.Ejection.Off)
+	require.Equal(t, Retry{Attempts: 1}, off.Retry)
+	require.Zero(t, off.SlowStart+off.DrainTimeout)
+	require.Equal(t, Retry{Attempts: 3, Budget: Whole}, quick.Retry)
+	require.Equal(t, Health{Path: "/v1/models?limit=1", Every: 500 * time.Millisecond, Timeout: 500 * time.Millisecond, Unhealthy: 1, Healthy: 1}, quick.Health)
+	require.Equal(t, Ejection{
+		Consecutive: 5, Rate: Whole, Samples: 20, Base: 10 * time.Minute, Max: 10 * time.Minute, Panic: 125_000,
+	}, quick.Ejection)
+	var keys []string
+	for _, key := range quick.Credentials() {
+		keys = append(keys, key.Reveal())
+	}
+	require.Equal(t, []string{leak, leak + "x", strings.Repeat(leak, 8)}, keys)
+	require.Equal(t, []Target{
+		{Pool: "off", Priority: 1},
+		{Pool: "quick", Priority: 100, Weight: 1000},
+		{Pool: "quick", Mirror: 1},
+		{Pool: "quick", Model: "other", Mirror: Whole},
+	}, c.Models[0].Targets)
+	require.True(t, c.Models[0].Targets[2].IsMirror())
+	require.False(t, c.Models[0].Targets[0].IsMirror())
+	require.Zero(t, c.Models[0].FallbackHold)
+}
+
+func TestParams(t *testing.T) {
+	c, err := parseTest(t, "testdata/good/params.yaml")
+	require.NoError(t, err)
+	var object strings.Builder
+	for _, d := range c.Models[0].Params.Default {
+		require.True(t, json.Valid(d.Value), d.Name)
+		fmt.Fprintf(&object, "%s: %s\n", d.Name, d.Value)
+	}
+	require.Equal(t, `temperature: 0.7
+top_p: 1.0e-1
+seed: -42
+store: false
+user: "`+leak+`-<&>\"é"
+quoted: "0.7"
+response_format: {"type":"json_schema","a key":null,"list":[1,"two",{},[]]}
+text: "two\nlines\n"
+max_tokens: 100
+`, object.String())
+	require.Equal(t, []ParamCap{
+		{"max_tokens", 1200, json.RawMessage("1200")},
+		{"presence_penalty", -0.5, json.RawMessage("-0.5")},
+		{"n", 1, json.RawMessage("1")},
+	}, c.Models[0].Params.Cap)
+	require.Equal(t, []string{"logit_bias", "_private"}, c.Models[0].Params.Drop)
+}
+
+func TestServerKeys(t *testing.T) {
+	c, err := parseTest(t, "testdata/good/admin-token.yaml")
+	require.NoError(t, err)
+	require.Equal(t, strings.Repeat(leak, 8), c.Server.AdminToken.Reveal())
+	require.Equal(t, "/run/helixflow/handover.sock", c.Server.Handover)
+	prefix := netip.MustParsePrefix
+	require.Equal(t, []netip.Prefix{prefix("10.0.0.0/8"), prefix("192.0.2.7/32"), prefix("2001:db8::/32"), prefix("::1/128")}, c.Server.TrustedProxies)
+	require.Equal(t, Log{Level: "debug", Access: "./access.log", AccessSample: 5000, AccessMaxSize: 1 << 30}, c.Log)
 }
 
 func TestVariables(t *testing.T) {
@@ -108,14 +201,20 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	hosted, err := parseTest(t, "examples/hosted.yaml")
 	require.NoError(t, err)
 	require.Contains(t, hosted.Pools[0].Proxy.Reveal(), leak)
-	for _, c := range []*Config{c, hosted} {
+	fleet, err := parseTest(t, "testdata/good/fleet.yaml")
+	require.NoError(t, err)
+	require.Contains(t, fleet.Pools[1].Keys[0].Reveal(), leak)
+	token, err := parseTest(t, "testdata/good/admin-token.yaml")
+	require.NoError(t, err)
+	require.Contains(t, token.Server.AdminToken.Reveal(), leak)
+	for _, c := range []*Config{c, hosted, fleet, token} {
 		marshalled, err := json.Marshal(c)
 		require.NoError(t, err)
 		var log strings.Builder
 		slog.New(slog.NewJSONHandler(&log, nil)).Info("config", "all", c, "headers", c.Pools[0].Headers)
 		slog.New(slog.NewTextHandler(&log, nil)).Info("config", "all", c, "headers", c.Pools[0].Headers)
 		for _, text := range []string{
-			fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%v %s %q", c.Pools, c.Pools[0].Headers, c.Pools[0].Headers),
+			fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%v %s %q", *c, c.Pools[0].Headers, c.Pools[0].Headers),
 			string(marshalled), log.String(),
 		} {
 			assert.NotContains(t, text, leak)

@@ -78,11 +78,14 @@ const quoteMax = 80
 
 // quote is s in quotes, cut when long, with nothing that would disturb a
 // terminal or a log.
-func quote(s string) string {
+func quote(s string) string { return strconv.Quote(cut(s)) }
+
+// cut is s, cut when long.
+func cut(s string) string {
 	if runes := []rune(s); len(runes) > quoteMax {
 		s = string(runes[:quoteMax]) + "…"
 	}
-	return strconv.Quote(s)
+	return s
 }
 
 // printable is s with a · for every character a terminal might obey.

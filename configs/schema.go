@@ -37,6 +37,9 @@ func (v object) schema() *schema {
 	for _, k := range v {
 		property := k.value.schema()
 		property.Description = k.doc
+		if k.restart {
+			property.Description += " A change needs a restart."
+		}
 		s.Properties[k.name] = property
 		s.PropertyOrder = append(s.PropertyOrder, k.name)
 		if k.required {
@@ -54,6 +57,35 @@ func (v list[T]) schema() *schema {
 
 func (v texts) schema() *schema {
 	return &schema{Type: "array", Items: &schema{Type: "string"}, MinItems: positive(v.min)}
+}
+
+func (v secretTexts) schema() *schema {
+	return &schema{Type: "array", Items: &schema{Type: "string"}, MinItems: positive(1)}
+}
+
+func (v prefixes) schema() *schema {
+	return &schema{Type: "array", Items: &schema{Type: "string"}}
+}
+
+func (v orOff) schema() *schema {
+	return &schema{AnyOf: []*schema{v.keys.schema(), {Type: "string", Pattern: "^off$|" + variablePattern}}}
+}
+
+// paramNames is the form of a parameter's name. That some are reserved is left
+// to Parse.
+const paramNames = `^[A-Za-z_][A-Za-z0-9_]{0,63}$`
+
+func (v paramDefaults) schema() *schema {
+	return &schema{Type: "object", PropertyNames: &schema{Pattern: paramNames}, MaxProperties: positive(maxParams)}
+}
+
+func (v paramCaps) schema() *schema {
+	s := &schema{Type: "object", PropertyNames: &schema{Pattern: paramNames}, MaxProperties: positive(maxParams)}
+	s.AdditionalProperties = &schema{AnyOf: []*schema{
+		{Type: "number"},
+		{Type: "string", Pattern: `^-?\d+(\.\d+)?([eE][+-]?\d+)?$|` + variablePattern},
+	}}
+	return s
 }
 
 func (v secretMap) schema() *schema {
@@ -115,6 +147,17 @@ func (v duration) schema() *schema {
 			{Type: "string", Pattern: `^(0|(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+)$|` + variablePattern},
 		},
 	}
+}
+
+func (v share) schema() *schema {
+	s := &schema{
+		Default: defaultOf(v.to.String(), *v.to >= v.min),
+		AnyOf:   []*schema{{Type: "string", Pattern: `^(0|\d+(\.\d{1,4})? ?%)$|` + variablePattern}},
+	}
+	if v.min == 0 {
+		s.AnyOf = append(s.AnyOf, &schema{Const: new(any(0))})
+	}
+	return s
 }
 
 // defaultOf is v as JSON, or nothing when there is no default to tell.

@@ -56,8 +56,9 @@ func TestSchemaRejects(t *testing.T) {
 		"unknown-key", "unknown-secret", "planned-keys", "missing-keys", "missing-name", "wrong-types", "text-number",
 		"secret-list", "peppers-text", "headers-list", "bool", "size-unit", "size-small", "duration-no-unit", "duration-text",
 		"duration-negative", "count-text", "count-float", "choice", "log-level", "tenants-empty", "models-empty",
-		"backends-empty", "targets-two", "targets-none", "pepper-three", "pepper-zero", "key-expires", "grants-empty",
-		"null-value", "not-a-mapping",
+		"backends-empty", "targets-many", "targets-none", "pepper-three", "pepper-zero", "key-expires", "grants-empty",
+		"null-value", "not-a-mapping", "health-word", "health-count", "health-unknown", "ejection-range", "retry-attempts", "share-unit", "share-text",
+		"share-digits", "keys-none", "keys-text", "target-weight", "params-name", "params-list", "params-many", "cap-text", "access-range",
 	} {
 		data, err := os.ReadFile("testdata/bad/" + name + ".yaml")
 		require.NoError(t, err)

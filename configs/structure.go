@@ -2,6 +2,7 @@ package configs
 
 import (
 	"math"
+	"net/netip"
 	"strings"
 
 	"github.com/helixflow/helixflow/internal/secret"
@@ -13,6 +14,26 @@ import (
 func (v list[T]) element() value {
 	t := v.fresh()
 	return v.keys(&t)
+}
+
+func (v orOff) element() value { return v.keys }
+
+func (v orOff) decode(r *reader, n *node) {
+	const want = "a mapping of keys to values, or off"
+	if n.kind != textNode {
+		if r.is(n, mapNode, want) {
+			v.keys.decode(r, n)
+		}
+		return
+	}
+	s, ok := r.expand(n)
+	switch {
+	case !ok:
+	case s == "off":
+		*v.off = true
+	default:
+		r.report(n.at, "%s is neither off nor a mapping of keys to values", n.shown())
+	}
 }
 
 func (v secretMap) decode(r *reader, n *node) {
@@ -56,6 +77,60 @@ func (v texts) decode(r *reader, n *node) {
 		text{&(*v.to)[i]}.decode(r, item)
 		r.pop()
 	}
+}
+
+// decode reads secrets. Here an empty one is a mistake: it would be sent.
+func (v secretTexts) decode(r *reader, n *node) {
+	r.mask(n)
+	if !r.elements(n, 1, math.MaxInt) {
+		return
+	}
+	*v.to = make([]secret.Text, len(n.items))
+	for i, item := range n.items {
+		r.push(step{index: i})
+		before := len(r.problems)
+		secretText{&(*v.to)[i]}.decode(r, item)
+		if (*v.to)[i].Empty() && len(r.problems) == before {
+			r.report(item.at, "is empty")
+		}
+		r.pop()
+	}
+}
+
+func (v prefixes) decode(r *reader, n *node) {
+	if !r.elements(n, 0, math.MaxInt) {
+		return
+	}
+	*v.to = make([]netip.Prefix, len(n.items))
+	for i, item := range n.items {
+		r.push(step{index: i})
+		if s, ok := r.text(item, "a CIDR such as 10.0.0.0/8"); ok {
+			prefix, why := parsePrefix(s)
+			if why != "" {
+				r.report(item.at, "%s %s", item.shown(), why)
+			}
+			(*v.to)[i] = prefix
+		}
+		r.pop()
+	}
+}
+
+// parsePrefix reads a CIDR, or an address, which is a CIDR of its own. why
+// says what is wrong: what would never match, or not what it seems to.
+func parsePrefix(s string) (p netip.Prefix, why string) {
+	p, err := netip.ParsePrefix(s)
+	if a, isAddr := netip.ParseAddr(s); isAddr == nil && a.Zone() == "" {
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	switch {
+	case err != nil:
+		return netip.Prefix{}, "is not a CIDR such as 10.0.0.0/8, nor an IP address"
+	case p.Addr().Is4In6():
+		return netip.Prefix{}, "is IPv4 written as IPv6; write it as IPv4"
+	case p != p.Masked():
+		return netip.Prefix{}, "has bits beyond its length; is it meant as " + p.Masked().String() + "?"
+	}
+	return p, ""
 }
 
 func (v list[T]) decode(r *reader, n *node) {

@@ -132,6 +132,7 @@ func checkTokens(tokens token.Tokens) *Problem {
 type guard struct {
 	levels   []level // open block mappings and sequences, by column
 	brackets int
+	colons   int // inside brackets, without a comma or bracket between them
 	run      int // anchors and tags without a value between them
 }
 
@@ -152,12 +153,17 @@ func (g *guard) see(tokens token.Tokens, i int) *Problem {
 		return nil
 	case token.MappingStartType, token.SequenceStartType:
 		g.brackets++
+		g.colons = 0
+	case token.CollectEntryType:
+		g.colons = 0
 	case token.MappingEndType, token.SequenceEndType:
 		g.brackets = max(0, g.brackets-1)
-	case token.SequenceEntryType:
-		g.open(at.col)
-	case token.MappingValueType:
-		if i > 0 && tokens[i-1].Position != nil {
+	case token.SequenceEntryType, token.MappingValueType:
+		if g.brackets > 0 { // columns say nothing here
+			g.colons++
+		} else if t.Type == token.SequenceEntryType {
+			g.open(at.col)
+		} else if i > 0 && tokens[i-1].Position != nil {
 			g.open(tokens[i-1].Position.Column).keys++
 		}
 	case token.CommentType:
@@ -166,7 +172,7 @@ func (g *guard) see(tokens token.Tokens, i int) *Problem {
 	if i == 0 || tokens[i-1].Type != token.AnchorType { // the anchor's name is no value
 		g.run = 0
 	}
-	if len(g.levels)+g.brackets > maxDepth {
+	if len(g.levels)+g.brackets > maxDepth || g.colons > maxDepth {
 		return problemAt(at, "is nested more than %d levels deep", maxDepth)
 	}
 	if n := len(g.levels); n > 0 && g.brackets == 0 && g.levels[n-1].keys > maxKeys {

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/helixflow/helixflow/internal/secret"
@@ -28,13 +30,19 @@ type Config struct {
 type Server struct {
 	Listen       string        // default ":8080"
 	Admin        string        // default "127.0.0.1:9090"
+	AdminToken   secret.Text   // bearer token of the admin listener; never empty when Admin is off loopback
 	MaxBody      int64         // bytes; default 32 MiB
 	MaxHeader    int64         // bytes; default 16 KiB
 	LameDuck     time.Duration // default 5s; inside DrainTimeout
 	DrainTimeout time.Duration // default 30s
 	HalfClose    string        // "cancel" (default) or "ignore"
+	Handover     string        // absolute path of the unix socket that hands the listeners on; "" (default) for none
 	CORS         CORS
 	TLS          ServerTLS
+
+	// TrustedProxies are whose X-Forwarded-For is believed: masked, never
+	// IPv4 inside IPv6, so unmap an address before asking Contains.
+	TrustedProxies []netip.Prefix
 }
 
 // CORS names the origins a browser may call from; none by default. "*" allows any.
@@ -73,16 +81,76 @@ type Key struct {
 
 // Pool is a set of interchangeable backends.
 type Pool struct {
-	Name     string
-	Engine   string // openai (default) | vllm | sglang | tgi | trtllm | llamacpp | ollama | sim
-	Balance  string // least_inflight (default) | round_robin
-	Usage    string // inject (default) | as_is
-	APIKey   secret.Text
-	Headers  Headers // extra request headers
-	TLS      PoolTLS
-	Proxy    secret.Text // egress proxy URL; may hold a password
-	Backends []Backend
+	Name         string
+	Engine       string // openai (default) | vllm | sglang | tgi | trtllm | llamacpp | ollama | sim
+	Balance      string // least_inflight (default) | round_robin | weighted | random
+	Usage        string // inject (default) | as_is
+	APIKey       secret.Text
+	Keys         []secret.Text // several instead of APIKey; at least one where the file has the key. See Credentials
+	Headers      Headers       // extra request headers
+	TLS          PoolTLS
+	Proxy        secret.Text // egress proxy URL; may hold a password
+	Health       Health
+	Ejection     Ejection
+	Retry        Retry
+	SlowStart    time.Duration // default 30s: from a tenth of its share to all of it, after new or back; 0 is at once
+	DrainTimeout time.Duration // default 10m: for the running requests of a backend that is drained or left the file
+	Backends     []Backend
 }
+
+// Credentials returns what the pool's requests carry as bearer tokens, in the
+// order of the file: APIKey alone, Keys, or nothing. The caller owns the slice.
+func (p *Pool) Credentials() []secret.Text {
+	if !p.APIKey.Empty() {
+		return []secret.Text{p.APIKey}
+	}
+	return slices.Clone(p.Keys)
+}
+
+// Health is how each backend is asked whether it is well, besides what its
+// requests tell. ROUTING 2.8, PROMISES 4.2 row 34.
+type Health struct {
+	Off       bool          // health: off; what follows then has no meaning
+	Path      string        // GET, 2xx is good; starts with /; "" (default) is a TCP connection instead
+	Every     time.Duration // default 5s, jittered; each second while the backend is out
+	Timeout   time.Duration // default 2s, at most Every
+	Unhealthy int           // default 3: bad checks in a row that take it out
+	Healthy   int           // default 2: good checks in a row that take it back
+}
+
+// Ejection is when a backend is taken out for what its requests did. The
+// defaults are those of ROUTING 2.8.
+type Ejection struct {
+	Off         bool          // ejection: off; what follows then has no meaning
+	Consecutive int           // default 5: failures in a row
+	Rate        Share         // default 50%: or more than this share of the last 40 s failed
+	Samples     int           // default 20: of at least so many requests
+	Base        time.Duration // default 30s: how long the first time; n times that for the n-th
+	Max         time.Duration // default 5m: at most
+	MaxShare    Share         // default 50%: of the pool's backends at once; never the last one
+	Panic       Share         // default 50%: below this share of healthy backends ejections are ignored; 0 never
+}
+
+// Retry bounds the attempts of one request and of the pool (ROUTING 2.9).
+type Retry struct {
+	Attempts int   // default 2, 1 to 3: tries in all, the first included
+	Budget   Share // default 20%: retries per requests of the last 10 s
+}
+
+// Share is a part of a whole in parts per million: 20% is 200,000.
+type Share int32
+
+// Whole is a Share of 100%.
+const Whole Share = 1_000_000
+
+// Float returns the share as a number from 0 to 1.
+func (s Share) Float() float64 { return float64(s) / float64(Whole) }
+
+// String is the share as an operator writes it: 20%, 0.5%.
+func (s Share) String() string { return formatShare(s) }
+
+// MarshalText is String, for encoders.
+func (s Share) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Headers are header names, as written, and their values, which may be secret:
 // they print as [redacted].
@@ -119,16 +187,54 @@ type Backend struct {
 
 // Model is a public name, and where it leads.
 type Model struct {
-	Name     string // "*" catches every other name
-	Aliases  []string
-	Targets  []Target // exactly one for now
-	Timeouts Timeouts
+	Name         string // "*" catches every other name
+	Aliases      []string
+	Targets      []Target      // at least one that is no mirror and has a weight
+	FallbackHold time.Duration // default 30s: how long to stay with a later priority after falling back to it; 0 is not at all
+	Params       Params
+	Timeouts     Timeouts
 }
 
-// Target is a pool and the model's name there.
+// Target is a pool and the model's name there. Targets are tried by priority;
+// weights split the requests among those of one priority. A mirror gets copies
+// of requests and its answers are thrown away.
 type Target struct {
-	Pool  string
-	Model string // empty: as the caller wrote it
+	Pool     string
+	Model    string // empty: as the caller wrote it
+	Priority int    // 1 (default) to 100, 1 first; 0 for a mirror
+	Weight   int    // 0 to 1000, default 1: 0 gets nothing; 0 for a mirror
+	Mirror   Share  // above 0: a mirror that gets this share of the requests
+}
+
+// IsMirror reports whether the target gets copies instead of requests.
+func (t *Target) IsMirror() bool { return t.Mirror > 0 }
+
+// Params edits top-level parameters of a request, in the order of the file: no
+// name stands in Drop and elsewhere too, and no default is above its cap. Names
+// are letters, digits and underscores, so JSON writes them without escapes, and
+// never those that say where a request goes or what is asked.
+type Params struct {
+	Default []ParamDefault // for a request that lacks them
+	Cap     []ParamCap     // for a request that has more
+	Drop    []string       // taken out
+}
+
+// Empty reports whether there is nothing to edit.
+func (p *Params) Empty() bool { return len(p.Default)+len(p.Cap)+len(p.Drop) == 0 }
+
+// ParamDefault is a parameter and the value it gets when a request lacks it:
+// compact JSON, at most 4 KiB, to be spliced in as it is.
+type ParamDefault struct {
+	Name  string
+	Value json.RawMessage
+}
+
+// ParamCap is a parameter and the most it may be. Value is Max as the file says
+// it, a JSON number, to be spliced in as it is.
+type ParamCap struct {
+	Name  string
+	Max   float64
+	Value json.RawMessage
 }
 
 // Timeouts bound the phases of one request.
@@ -140,7 +246,11 @@ type Timeouts struct {
 	Keepalive  time.Duration // default 15s; an SSE comment to the client while the backend is silent
 }
 
-// Log is the operational log.
+// Log is the operational log, and the access log beside it.
 type Log struct {
-	Level string // debug | info (default) | warn | error
+	Level         string // debug | info (default) | warn | error
+	Access        string // "off" (default), "stdout", "stderr", or the path of a file, which has a / in it
+	AccessSample  Share  // default 100%: of the requests
+	AccessMaxSize int64  // bytes; default 100 MiB: then the file is rotated
+	AccessKeep    int    // default 5: rotated files beside the current one; 0 keeps none
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -63,6 +64,38 @@ func multiply(digits string, unit int64) (int64, bool) {
 func parseDuration(s string) (d time.Duration, ok bool) {
 	d, err := time.ParseDuration(s)
 	return d, err == nil
+}
+
+// shareDigits are the digits after the point that a Share can hold.
+const shareDigits = 4
+
+// parseShare reads a percentage with up to four digits after the point: 20%,
+// 0.5%.
+func parseShare(s string) (share Share, ok bool) {
+	digits, found := strings.CutSuffix(s, "%")
+	whole, part, dotted := strings.Cut(strings.TrimSuffix(digits, " "), ".")
+	if !found || dotted && part == "" || len(part) > shareDigits {
+		return 0, false
+	}
+	part += strings.Repeat("0", shareDigits-len(part))
+	n, ok := multiply(whole+part, 1)
+	if !ok || whole == "" || whole == "-" || n > math.MaxInt32 || n < math.MinInt32 {
+		return 0, false
+	}
+	return Share(n), true
+}
+
+// formatShare is the shortest text parseShare reads back.
+func formatShare(s Share) string {
+	whole, part := int64(s)/1e4, int64(s)%1e4
+	if part == 0 {
+		return strconv.FormatInt(whole, 10) + "%"
+	}
+	sign := ""
+	if s < 0 {
+		sign, whole, part = "-", -whole, -part
+	}
+	return sign + strconv.FormatInt(whole, 10) + "." + strings.TrimRight(fmt.Sprintf("%04d", part), "0") + "%"
 }
 
 // parseDate reads an RFC 3339 time, or a date, which is its first moment in UTC.

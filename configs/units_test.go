@@ -136,3 +136,35 @@ func TestDistance(t *testing.T) {
 	f("kitten", "sitting", 3)
 	f("ca", "abc", 3)
 }
+
+func TestParseShare(t *testing.T) {
+	f := func(s string, want Share, ok bool) {
+		t.Helper()
+		got, good := parseShare(s)
+		assert.Equal(t, ok, good, s)
+		assert.Equal(t, want, got, s)
+	}
+	f("0%", 0, true)
+	f("20%", 200_000, true)
+	f("20 %", 200_000, true)
+	f("100%", Whole, true)
+	f("0.5%", 5_000, true)
+	f("12.50%", 125_000, true)
+	f("0.0001%", 1, true)
+	f("99.9999%", Whole-1, true)
+	f("101%", Whole+10_000, true)
+	f("-5%", -50_000, true)
+	f("-0.5%", -5_000, true)
+	for _, s := range []string{"", "%", "20", "0.2", ".5%", "5.%", "-.5%", "0.00001%", "1e1%", "+5%", "5%%", "5  %", " 5%", "1_0%", "--1%", "0.-5%", "214749%", "99999999999999999999%"} {
+		f(s, 0, false)
+	}
+}
+
+func TestFormatShare(t *testing.T) {
+	for _, s := range []string{"0%", "20%", "100%", "0.5%", "12.5%", "0.0001%", "99.9999%", "-5%", "-0.5%", "101%"} {
+		share, ok := parseShare(s)
+		assert.True(t, ok, s)
+		assert.Equal(t, s, share.String())
+	}
+	assert.InDelta(t, 0.2, (Whole / 5).Float(), 0)
+}

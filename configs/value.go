@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -9,12 +10,13 @@ import (
 )
 
 // What a key may hold, and how it gets into its field. The schemas of the same
-// kinds stand in schema.go.
+// kinds stand in schema.go, their differences in diff_values.go.
 
 // value is a kind of value bound to the field it fills.
 type value interface {
 	decode(r *reader, n *node)
 	schema() *schema
+	diff(s scope, next value)
 }
 
 // container is a value that repeats another.
@@ -42,18 +44,35 @@ type (
 		to       *time.Duration
 		min, max time.Duration
 	}
-	texts struct {
-		to  *[]string
-		min int
+	share struct {
+		to       *Share
+		min, max Share
 	}
+	texts struct {
+		to   *[]string
+		min  int
+		none string // what an empty list means
+	}
+	secretTexts struct{ to *[]secret.Text }
+	prefixes    struct{ to *[]netip.Prefix }
 	// list holds elements that begin as fresh makes them; max 0 is no bound.
+	// One is a noun known by its id.
 	list[T any] struct {
 		to       *[]T
+		noun     string
+		id       func(*T) string
 		fresh    func() T
 		keys     func(*T) object
 		min, max int
 	}
 	object []key
+	// orOff is a mapping, or the word off.
+	orOff struct {
+		off  *bool
+		keys object
+	}
+	paramDefaults struct{ to *[]ParamDefault }
+	paramCaps     struct{ to *[]ParamCap }
 )
 
 // is reports whether n is of the kind, and tells when it is not. Where another
@@ -186,6 +205,28 @@ func (v duration) decode(r *reader, n *node) {
 	}
 	if r.within(n, int64(d), int64(v.min), int64(v.max), func(i int64) string { return formatDuration(time.Duration(i)) }) {
 		*v.to = d
+	}
+}
+
+func (v share) decode(r *reader, n *node) {
+	if n.kind == numberNode && n.text != "0" {
+		r.report(n.at, "%s has no unit: write 20%% or 0.5%%", n.shown())
+		return
+	}
+	s, ok := r.textOr(numberNode, n, "a share such as 20%")
+	if !ok {
+		return
+	}
+	part, ok := parseShare(s)
+	if s == "0" {
+		part, ok = 0, true
+	}
+	if !ok {
+		r.report(n.at, "%s is not a share such as 20%% or 0.5%%", n.shown())
+		return
+	}
+	if r.within(n, int64(part), int64(v.min), int64(v.max), func(i int64) string { return Share(i).String() }) {
+		*v.to = part
 	}
 }
 

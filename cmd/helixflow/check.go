@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -12,28 +11,46 @@ import (
 )
 
 // CheckCmd is "helixflow check". What it finds is its answer, so problems go to
-// standard output; the exit code says whether there are any.
+// standard output; the exit code says whether there are any. Hints are no
+// problems: they go to standard error, and change neither.
 type CheckCmd struct {
 	File string `arg:"" help:"Configuration file."`
-	JSON bool   `help:"Print the problems as a JSON array."`
+	JSON bool   `help:"Print the problems as a JSON array, and hints, if any, as {\"hints\": [...]} on standard error."`
 }
 
 // Run loads the file as serve would, and starts nothing.
 func (c *CheckCmd) Run(env *Env) error {
-	_, err := configs.Load(c.File)
-	var problems configs.Problems
-	if err != nil && !errors.As(err, &problems) {
-		return err
-	}
+	report := configs.Inspect(c.File)
 	if c.JSON {
-		if err := printJSON(env.Stdout, withoutExcerpts(problems)); err != nil {
+		if err := printJSON(env.Stdout, withoutExcerpts(report.Problems)); err != nil {
 			return err
 		}
-	} else if err := printProblems(env.Stdout, c.File, problems); err != nil {
+	} else if err := printProblems(env.Stdout, c.File, report.Problems); err != nil {
 		return err
 	}
-	if len(problems) > 0 {
+	if err := c.printHints(env.Stderr, report.Hints); err != nil {
+		return err
+	}
+	if len(report.Problems) > 0 {
 		return errReported
+	}
+	return nil
+}
+
+func (c *CheckCmd) printHints(w io.Writer, hints configs.Problems) error {
+	if len(hints) == 0 {
+		return nil
+	}
+	if c.JSON {
+		return printJSON(w, struct {
+			Hints configs.Problems `json:"hints"`
+		}{withoutExcerpts(hints)})
+	}
+	for _, h := range hints {
+		h.Path = "hint: " + h.Path
+		if _, err := fmt.Fprintln(w, h); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -45,6 +45,7 @@ func file(t *testing.T, text string) string {
 const goodConfig = `
 tenants:
   - name: acme
+    keys: [{name: ci, generate: true}]
 pools:
   - name: local
     backends:

@@ -27,6 +27,7 @@ const (
 type cli struct {
 	Serve   ServeCmd   `cmd:"" help:"Serve the API in front of the configured backends."`
 	Check   CheckCmd   `cmd:"" help:"Check a configuration file and name every problem in it."`
+	Diff    DiffCmd    `cmd:"" help:"Tell what a reload would change."`
 	Keys    KeysCmd    `cmd:"" help:"Make, hash and inspect API keys."`
 	Sim     SimCmd     `cmd:"" help:"Run a simulated inference engine."`
 	Version VersionCmd `cmd:"" help:"Print the version."`

@@ -4,7 +4,7 @@ package openai
 
 import "github.com/helixflow/helixflow"
 
-const maxEdits = 12
+const maxEdits = 24
 
 type edit struct {
 	at   Span
@@ -13,7 +13,7 @@ type edit struct {
 
 // Edits is a short list of changes to one body, kept sorted by place. The zero
 // value changes nothing. The bytes put in are borrowed until the edited body has
-// been written. Edits that overlap, and a thirteenth one, are faults of the
+// been written. Edits that overlap, and a twenty-fifth one, are faults of the
 // caller: they panic.
 type Edits struct {
 	n    int
@@ -84,7 +84,7 @@ func (e *Edits) AppendTo(dst, body []byte) []byte {
 
 // Segments appends the edited body to dst as a list of non-empty pieces, for a
 // vectored write: parts of body and of what the edits borrowed. It allocates only
-// when dst has no room for 2×12+1 more.
+// when dst has no room for 2n+1 more, of n edits.
 func (e *Edits) Segments(dst [][]byte, body []byte) [][]byte {
 	from := int32(0)
 	for i := range e.list[:e.n] {

@@ -66,12 +66,13 @@ func TestEdits(t *testing.T) {
 		e.Replace(Span{0, 1}, []byte("A"))
 		e.Replace(Span{1, 2}, []byte("B"))
 	})
-	f("ABCDEFGHIJkl", func(e *Edits) { // a full list
+	f("ABCDEFGHIJklmnopqrstuvwx", func(e *Edits) { // a full list
 		for i := int32(9); i >= 0; i-- {
 			e.Replace(Span{i, i + 1}, []byte{byte('A' + i)})
 		}
-		e.Insert(10, []byte("k"))
-		e.Insert(10, []byte("l"))
+		for i := len(body); i < maxEdits; i++ {
+			e.Insert(10, []byte{byte('a' + i)})
+		}
 	})
 }
 

@@ -1,0 +1,178 @@
+package configs
+
+// What Diff says of two files.
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// reference is the reference file with replacements, old and new in turn.
+func reference(t *testing.T, replacements ...string) *Config {
+	t.Helper()
+	data, err := os.ReadFile("helixflow.yaml")
+	require.NoError(t, err)
+	text := string(data)
+	for i := 0; i < len(replacements); i += 2 {
+		require.Contains(t, text, replacements[i])
+		text = strings.Replace(text, replacements[i], replacements[i+1], 1)
+	}
+	c, err := Parse("helixflow.yaml", []byte(text), testEnv, testFile)
+	require.NoError(t, err)
+	return c
+}
+
+func sentences(changes []Change) []string {
+	var list []string
+	for _, c := range changes {
+		list = append(list, c.String())
+	}
+	return list
+}
+
+func TestDiff(t *testing.T) {
+	old := reference(t)
+	f := func(from, to string, want ...string) {
+		t.Helper()
+		assert.Equal(t, want, sentences(Diff(old, reference(t, from, to))), "%s → %s", from, to)
+	}
+	f("", "")
+
+	// server and log
+	f(`listen: ":8080"`, `listen: ":8081"`, `server.listen ":8080" → ":8081" (needs a restart)`)
+	f(`admin: "127.0.0.1:9090"`, `admin: "127.0.0.1:9091"`, `server.admin "127.0.0.1:9090" → "127.0.0.1:9091" (needs a restart)`)
+	f("max_header: 16KiB", "max_header: 32KiB", "server.max_header 16KiB → 32KiB (needs a restart)")
+	f("half_close: cancel", "half_close: ignore", "server.half_close cancel → ignore (needs a restart)")
+	f(`handover: ""`, "handover: /run/hf.sock", `server.handover none → "/run/hf.sock" (needs a restart)`)
+	f("max_body: 32MiB", "max_body: 1GB", "server.max_body 32MiB → 1000000000")
+	f(`"${HELIXFLOW_ADMIN_TOKEN:-}"`, `"${LONG}"`, "server.admin_token added")
+	f("trusted_proxies: []", "trusted_proxies: [10.0.0.0/8, 192.0.2.1]", "server.trusted_proxies none → 10.0.0.0/8, 192.0.2.1/32")
+	f("cert: \"\"\n    key: \"\"\n\nauth", "cert: a.crt\n    key: a.key\n\nauth", `server.tls.cert none → "a.crt" (needs a restart)`, `server.tls.key none → "a.key"`)
+	f("level: info", "level: debug", "log.level info → debug")
+	f("access: off", "access: stdout", `log.access "off" → "stdout"`)
+	f("access_sample: 100%", "access_sample: 0.5%", "log.access_sample 100% → 0.5%")
+
+	// auth and tenants
+	f(`anonymous: ""`, "anonymous: acme", `auth.anonymous none → "acme"`)
+	f("an example only: set", "another one: please set", "pepper 1: secret changed")
+	f("name: trial", "name: tried", "tenant acme: key trial removed", "tenant acme: key tried added")
+	f("expires: 2037-01-01", "# no end", "tenant acme: key ci: expires 2037-01-01T00:00:00Z → never")
+	f("debug: false ", "debug: true ", "tenant acme: key ci: debug false → true")
+	f("Zx81kQp0aB3d", "Zx81kQp0aB3e", `tenant acme: key ci: hash "hmac-sha256:1:Zx81kQp0aB3d:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU" → "hmac-sha256:1:Zx81kQp0aB3e:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"`)
+	f(`models: ["llama-*", "gpt-4o-mini"]`, `models: ["gpt-4o-mini", "llama-3*"]`, "tenant acme: models llama-* removed", "tenant acme: models llama-3* added")
+	f(`models: ["llama-*", "gpt-4o-mini"] `, ``, "tenant acme: models llama-*, gpt-4o-mini → all")
+	f("tenants:  ", "tenants:\n  - name: globex\n#", "tenant globex added")
+
+	// pools
+	f("pools:  ", "pools:\n  - {name: spare, backends: [{url: \"http://s:1\"}]}\n#", "pool spare added")
+	f("engine: vllm", "engine: sglang", "pool llama-70b: engine vllm → sglang")
+	f(`"${LLAMA_KEY:-}"`, `"${WORD}"`, "pool llama-70b: api_key added")
+	f(`x-team: inference`, `x-team: other`, "pool llama-70b: headers x-team changed")
+	f(`x-team: inference`, `x-crew: inference`, "pool llama-70b: headers x-crew added", "pool llama-70b: headers x-team removed")
+	f("path: /health  ", `path: ""  `, `pool llama-70b: health.path "/health" → none`)
+	f("    health: off\n", "    health: {every: 5s}\n", "pool openai: health off → on")
+	f("samples: 20 ", "samples: 2k ", "pool llama-70b: ejection.samples 20 → 2000")
+	f("attempts: 2 ", "attempts: 3 ", "pool llama-70b: retry.attempts 2 → 3")
+	f("budget: 20%", "budget: 12.5%", "pool llama-70b: retry.budget 20% → 12.5%")
+	f("drain_timeout: 10m", "drain_timeout: 90m", "pool llama-70b: drain_timeout 10m → 1h30m")
+	f("an-example}", "one}", "pool openai: keys changed")
+	f(`, "${OPENAI_KEY_2:-another-example}"`, "", "pool openai: keys 2 → 1")
+	f(`proxy: "" `, `proxy: "http://u:p@proxy:1" `, "pool llama-70b: proxy added")
+	f("http://10.0.0.11:8000", "http://10.0.0.12:8000", "pool llama-70b: backend http://10.0.0.11:8000 removed", "pool llama-70b: backend http://10.0.0.12:8000 added")
+	f("weight: 1  ", "weight: 2  ", "pool llama-70b: backend http://10.0.0.11:8000: weight 1 → 2")
+
+	// models
+	f("aliases: [gpt-4o]", "aliases: []", "model llama-3.1-70b: aliases gpt-4o → none")
+	f("weight: 95", "weight: 90", "model llama-3.1-70b: target llama-70b as meta-llama/Llama-3.1-70B-Instruct: weight 95 → 90")
+	f("model: gpt-4o-mini, priority", "model: gpt-5, priority", "model llama-3.1-70b: target openai as gpt-4o-mini removed", "model llama-3.1-70b: target openai as gpt-5 added")
+	f("mirror: 1%", "mirror: 2%", "model llama-3.1-70b: target openai as gpt-4.1-nano, a mirror: mirror 1% → 2%")
+	f("fallback_hold: 30s", "fallback_hold: 0s", "model llama-3.1-70b: fallback_hold 30s → 0s")
+	f("first_token: 60s", "first_token: 90s", "model llama-3.1-70b: timeouts.first_token 1m → 1m30s")
+	f("temperature: 0.7", "temperature: 1", "model llama-3.1-70b: params.default temperature 0.7 → 1")
+	f("temperature: 0.7", "top_p: 0.7", "model llama-3.1-70b: params.default temperature removed", "model llama-3.1-70b: params.default top_p added")
+	f("max_tokens: 4096", "max_tokens: 5000", "model llama-3.1-70b: params.cap max_tokens 4096 → 5000")
+	f("drop: [logit_bias]", "drop: [logit_bias, seed]", "model llama-3.1-70b: params.drop seed added")
+}
+
+func TestDiffIsForPrograms(t *testing.T) {
+	changes := Diff(reference(t), reference(t, "max_inflight: 64", "max_inflight: 0", "half_close: cancel", "half_close: ignore", "inference", "other"))
+	got, err := json.Marshal(changes)
+	require.NoError(t, err)
+	require.JSONEq(t, `[
+		{"path": "server.half_close", "kind": "changed", "old": "cancel", "new": "ignore", "restart": true},
+		{"path": "pools[llama-70b].headers[x-team]", "kind": "changed", "restart": false},
+		{"path": "pools[llama-70b].backends[http://10.0.0.11:8000].max_inflight", "kind": "changed", "old": "64", "new": "0", "restart": false}
+	]`, string(got))
+}
+
+// TestDiffOfOrder: what has a name may stand anywhere.
+func TestDiffOfOrder(t *testing.T) {
+	c := reference(t)
+	other := *c
+	other.Pools = []Pool{c.Pools[1], c.Pools[0]}
+	other.Models = []Model{c.Models[1], c.Models[0]}
+	require.Empty(t, Diff(c, &other))
+}
+
+// TestDiffLeavesGeneratedKeys: serve puts hashes into the running one.
+func TestDiffLeavesGeneratedKeys(t *testing.T) {
+	running, file := reference(t), reference(t)
+	running.Tenants[0].Keys[1].Hash = "sha256:made by serve"
+	require.Empty(t, Diff(running, file))
+	require.Equal(t, "sha256:made by serve", running.Tenants[0].Keys[1].Hash)
+	require.Len(t, Diff(running, reference(t, "generate: true", `hash: "sha256:Hs93nVb1Ku7E:_N4rLtula_QIYB-3If6bXDONEO5CnqBPrlURto-_j7k"`)), 2)
+}
+
+// TestDiffTLS: only whether there is TLS waits for a restart.
+func TestDiffTLS(t *testing.T) {
+	f := func(from, to string, restart bool) {
+		t.Helper()
+		old, next := reference(t), reference(t)
+		old.Server.TLS, next.Server.TLS = ServerTLS{from, from}, ServerTLS{to, to}
+		changes := Diff(old, next)
+		require.Len(t, changes, 2)
+		require.Equal(t, restart, changes[0].Restart)
+	}
+	f("", "a.pem", true)
+	f("a.pem", "", true)
+	f("a.pem", "b.pem", false)
+}
+
+// TestDiffTellsNoSecret: every secret of the examples changes, none is told.
+func TestDiffTellsNoSecret(t *testing.T) {
+	const other = "correct-horse"
+	env := func(name string) (string, bool) {
+		value, ok := testEnv(name)
+		return strings.ReplaceAll(value, leak, other), ok
+	}
+	file := func(name string) ([]byte, error) {
+		data, err := testFile(name)
+		return []byte(strings.ReplaceAll(string(data), leak, other)), err
+	}
+	secrets := 0
+	for _, path := range []string{"examples/hosted.yaml", "examples/tenants.yaml", "testdata/good/variables.yaml", "testdata/good/fleet.yaml", "testdata/good/admin-token.yaml"} {
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		text := strings.ReplaceAll(string(data), "[hunter2,", "[\"${WORD}\",")
+		old, err := Parse("old", []byte(text), testEnv, testFile)
+		require.NoError(t, err)
+		next, err := Parse("next", []byte(text), env, file)
+		require.NoError(t, err)
+		for _, changes := range [][]Change{Diff(old, next), Diff(next, old)} {
+			require.NotEmpty(t, changes, path)
+			secrets += len(changes)
+			told, err := json.Marshal(changes)
+			require.NoError(t, err)
+			all := strings.Join(sentences(changes), "\n") + string(told)
+			assert.NotContains(t, all, leak)
+			assert.NotContains(t, all, other)
+			assert.Contains(t, all, "changed")
+		}
+	}
+	require.GreaterOrEqual(t, secrets, 16)
+}
