@@ -22,6 +22,7 @@ const (
 	KindHeaderTooLarge                // the header is above server.max_header
 	KindUnsupportedMedia              // content type or content encoding
 	KindNoBackend                     // no backend is usable now
+	KindOverloaded                    // every backend asked to be left alone for a while
 	KindBackendBroken                 // the backend's answer was cut or made no sense
 	KindBackendCredential             // the backend refused the router's own credential
 	KindBackendTimeout                // the backend did not answer in time
@@ -47,6 +48,7 @@ var kindNames = [NumKinds]string{
 	KindHeaderTooLarge:    "header_too_large",
 	KindUnsupportedMedia:  "unsupported_media",
 	KindNoBackend:         "no_backend",
+	KindOverloaded:        "overloaded",
 	KindBackendBroken:     "backend_broken",
 	KindBackendCredential: "backend_credential",
 	KindBackendTimeout:    "backend_timeout",

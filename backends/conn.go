@@ -25,6 +25,9 @@ type Conn struct {
 	idleSince time.Time
 	readUntil time.Time // the read deadline now armed
 	answers   int       // whole answers it has carried: above zero means reused
+
+	owner      *Endpoint // nil until it is linked
+	prev, next *Conn     // in owner's list, guarded by owner.mu
 }
 
 // Break closes the socket from any goroutine, so that whoever reads, writes or
@@ -32,6 +35,9 @@ type Conn struct {
 func (c *Conn) Break() { _ = c.raw.Close() }
 
 func (c *Conn) close() {
+	if c.owner != nil {
+		c.owner.unlink(c)
+	}
 	if c.nc != nil {
 		_ = c.nc.Close()
 		return

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/helixflow/helixflow/balancer"
@@ -31,32 +32,59 @@ type Spec struct {
 	Identity string      // the settings behind TLS and Proxy, in words that differ when they do
 }
 
-// Endpoint is one backend: its connections and its live load. It outlives
-// configuration snapshots. Safe for concurrent use.
+// Endpoint is one backend: its connections, its live load and its health. It
+// outlives configuration snapshots. Safe for concurrent use.
 type Endpoint struct {
 	Load   balancer.Load
 	Series *metric.BackendSeries
 
 	url    string
+	pool   *pool
 	dialer *Dialer
+	probe  *prober
 	lines  [2]requestLine // by hasBody
 	tail   []byte         // " HTTP/1.1", Host and what else every request to it carries
 
-	mu   sync.Mutex // guards idle, closed
-	idle []*Conn    // the longest unused first
-	gone bool
+	health      outlier // changed with pool.mu held
+	lastError   atomic.Pointer[lastError]
+	certificate atomic.Int64 // when the last one shown runs out, in Unix seconds; 0 for none
+
+	// Guarded by pool.mu.
+	drained bool // by an operator
+	dropped bool // by a plan
+	kept    bool // by a plan in force: whoever comes beside it starts slowly
+	leaveBy tick // when what still runs on a drained or dropped one is cut off
+
+	mu    sync.Mutex // guards the fields below
+	idle  []*Conn    // the longest unused first
+	conns *Conn      // all that are open, linked by Conn.next; leased ones too
+	gone  bool
+}
+
+// lastError is what a request failed of last.
+type lastError struct {
+	text string
+	at   time.Time
 }
 
 // URL is the backend's URL as the operator wrote it.
 func (ep *Endpoint) URL() string { return ep.url }
 
-func newEndpoint(s Spec, series func(url string, inflight func() float64) *metric.BackendSeries) *Endpoint {
+// newEndpoint makes the endpoint and starts its goroutines, which close ends.
+func newEndpoint(s Spec, p *pool) *Endpoint {
 	ep := &Endpoint{
 		url:    s.URL,
+		pool:   p,
 		dialer: NewDialer(DialOptions{Address: s.Address, TLS: s.TLS, Proxy: s.Proxy}),
 	}
-	ep.Series = series(s.URL, func() float64 { return float64(ep.Load.InFlight()) })
 	ep.compile(s)
+	ep.Series = p.fleet.metrics.Backend(s.URL, func() float64 { return float64(ep.Load.InFlight()) })
+	ep.Series.Watch(&metric.BackendWatch{
+		States:      stateNames[:],
+		State:       func() int { return int(ep.State()) },
+		Certificate: ep.certificateEnd,
+	})
+	ep.probe = newProber(ep)
 	return ep
 }
 
@@ -83,7 +111,65 @@ func (ep *Endpoint) dial(o *Outgoing, now time.Time) (*Conn, error) {
 		c.peek = newPeeker(c.raw)
 	}
 	c.br = bufio.NewReaderSize(nc, readBufferSize)
+	ep.link(c)
+	ep.sawCertificate(nc)
 	return c, nil
+}
+
+// link puts c among the open connections, so that a drain can find it.
+func (ep *Endpoint) link(c *Conn) {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	c.owner, c.next = ep, ep.conns
+	if c.next != nil {
+		c.next.prev = c
+	}
+	ep.conns = c
+}
+
+// unlink takes c out again. Doing it twice does nothing.
+func (ep *Endpoint) unlink(c *Conn) {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	switch {
+	case c.prev != nil:
+		c.prev.next = c.next
+	case ep.conns == c:
+		ep.conns = c.next
+	default:
+		return
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+}
+
+// cutOff breaks every connection: what still runs over them fails.
+func (ep *Endpoint) cutOff() {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	for c := ep.conns; c != nil; c = c.next {
+		c.Break()
+	}
+}
+
+// sawCertificate notes until when the certificate of a new connection holds.
+func (ep *Endpoint) sawCertificate(nc net.Conn) {
+	secured, ok := nc.(*tls.Conn)
+	if !ok {
+		return
+	}
+	if chain := secured.ConnectionState().PeerCertificates; len(chain) > 0 {
+		ep.certificate.Store(chain[0].NotAfter.Unix())
+	}
+}
+
+func (ep *Endpoint) certificateEnd() time.Time {
+	if end := ep.certificate.Load(); end != 0 {
+		return time.Unix(end, 0)
+	}
+	return time.Time{}
 }
 
 // take pops the connection used last, or nil. One that was idle for more than
@@ -157,6 +243,7 @@ func (ep *Endpoint) close() {
 	ep.gone = true
 	ep.mu.Unlock()
 	ep.sweep(time.Now().Add(time.Hour))
+	ep.probe.close()
 	ep.dialer.Close()
 }
 

@@ -23,18 +23,19 @@ const writeStall = 20 * time.Second
 // Outgoing is one request to a backend. Everything in it is borrowed for the
 // duration of RoundTrip.
 type Outgoing struct {
-	Op        helixflow.Op
-	Suffix    []byte        // appended to the operation's path: a model's id
-	Query     []byte        // without its question mark
-	Static    []byte        // header lines of the pool: credential, extra headers
-	Header    []byte        // header lines of the request, each with its CRLF
-	Body      []byte        // nil for a GET
-	Edits     *openai.Edits // changes to Body; nil for none
-	Hangup    Hangup
-	Now       time.Time // about when RoundTrip is called
-	Connect   time.Duration
-	FirstByte time.Duration
-	Deadline  time.Time // of the whole exchange; zero for none
+	Op         helixflow.Op
+	Suffix     []byte        // appended to the operation's path: a model's id
+	Query      []byte        // without its question mark
+	Credential []byte        // the header line of the pool's credential; nil for none
+	Static     []byte        // extra header lines of the pool
+	Header     []byte        // header lines of the request, each with its CRLF
+	Body       []byte        // nil for a GET
+	Edits      *openai.Edits // changes to Body; nil for none
+	Hangup     Hangup
+	Now        time.Time // about when RoundTrip is called
+	Connect    time.Duration
+	FirstByte  time.Duration
+	Deadline   time.Time // of the whole exchange; zero for none
 }
 
 // requestLine is the method and target of each operation, as this endpoint
@@ -71,6 +72,7 @@ func (ep *Endpoint) appendHead(dst []byte, o *Outgoing, size int) []byte {
 		dst = append(dst, o.Query...)
 	}
 	dst = append(dst, ep.tail...)
+	dst = append(dst, o.Credential...)
 	dst = append(dst, o.Static...)
 	dst = append(dst, o.Header...)
 	if o.Body != nil {
@@ -87,7 +89,7 @@ func (ep *Endpoint) send(c *Conn, o *Outgoing) error {
 	if o.Edits != nil {
 		size = o.Edits.Size(o.Body)
 	}
-	b := buf.Get(1<<10 + len(o.Static) + len(o.Header) + len(o.Query) + min(size, copyBelow))
+	b := buf.Get(1<<10 + len(o.Credential) + len(o.Static) + len(o.Header) + len(o.Query) + min(size, copyBelow))
 	defer b.Free()
 	b.B = ep.appendHead(b.B, o, size)
 	if size <= copyBelow {

@@ -3,6 +3,7 @@ package balancer_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"sync"
@@ -33,7 +34,7 @@ func TestPoliciesConform(t *testing.T) {
 
 func TestNewNamesTheChoices(t *testing.T) {
 	_, err := balancer.New("least_infligth")
-	require.EqualError(t, err, `cannot make balancing policy "least_infligth": the policies are least_inflight, round_robin`)
+	require.EqualError(t, err, `cannot make balancing policy "least_infligth": the policies are least_inflight, random, round_robin, weighted`)
 }
 
 // TestLoadSumsToZero plays random histories: the book always agrees with the
@@ -257,6 +258,110 @@ func TestLeastInflightIdleSplitsByWeight(t *testing.T) {
 		canary += p.Pick(&balancer.Request{Eligible: balancer.FirstN(2), Rand: rnd.Uint64()}, pool)
 	}
 	assert.InDelta(t, 1000, canary, 190)
+}
+
+// TestWeightedRounds: over a whole round each backend has exactly its weight,
+// from whichever turn one counts, and turns are spread as nginx spreads them.
+func TestWeightedRounds(t *testing.T) {
+	f := func(weights []int32, round int, want []int) {
+		t.Helper()
+		p, pool := newPolicy(t, "weighted"), policytest.Pool(len(weights), 1, 0)
+		for i, w := range weights {
+			pool[i].Weight = w
+		}
+		for random := range uint64(5) {
+			counts := make([]int, len(weights))
+			for range round {
+				counts[p.Pick(&balancer.Request{Eligible: balancer.FirstN(len(pool)), Rand: random}, pool)]++
+			}
+			assert.Equal(t, want, counts, "weights %v", weights)
+		}
+	}
+	f([]int32{1}, 3, []int{3})
+	f([]int32{5, 1, 1}, 7, []int{5, 1, 1})
+	f([]int32{1000, 500, 500}, 4, []int{2, 1, 1})
+	f([]int32{95, 5}, 20, []int{19, 1})
+	f([]int32{0, -7, 2}, 4, []int{1, 1, 2})
+	f([]int32{997, 991}, 997+991, []int{997, 991})
+	f([]int32{1 << 30, 1 << 30}, 2, []int{1, 1})
+	f([]int32{math.MaxInt32, 1}, 4096, []int{4095, 1})                    // rounded
+	f([]int32{10007, 20011, 1}, 4096, []int{1365, 2730, 1})               // rounded
+	f([]int32{math.MaxInt32, math.MaxInt32 - 1}, 4096, []int{2048, 2048}) // rounded
+}
+
+// TestWeightedIsSmooth: turns come evenly, not in bursts.
+func TestWeightedIsSmooth(t *testing.T) {
+	p, pool := newPolicy(t, "weighted"), policytest.Pool(3, 1, 0)
+	pool[0].Weight = 5
+	run, longest := 0, 0
+	for range 700 {
+		if p.Pick(&balancer.Request{Eligible: balancer.FirstN(3), Rand: 1}, pool) == 0 {
+			run++
+		} else {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	assert.Equal(t, 4, longest, "a a b a c a a, and again")
+}
+
+// TestWeightedRetriesSpread: a retry that excludes the backend just tried, and
+// a full one's turns, go to the others by weight.
+func TestWeightedRetriesSpread(t *testing.T) {
+	p, pool := newPolicy(t, "weighted"), policytest.Pool(4, 1, 1)
+	pool[1].Weight, pool[2].Weight, pool[3].Weight = 2, 3, 4
+	rnd := rand.New(rand.NewPCG(11, 11))
+	second := make([]int, 4)
+	for range 9000 {
+		r := &balancer.Request{Eligible: balancer.FirstN(4), Rand: rnd.Uint64()}
+		r.Eligible.Clear(3)
+		second[p.Pick(r, pool)]++
+	}
+	assert.InDelta(t, 1500, second[0], 200)
+	assert.InDelta(t, 3000, second[1], 250)
+	assert.InDelta(t, 4500, second[2], 250)
+	require.True(t, pool[2].Load.Acquire(1))
+	full := make([]int, 4)
+	for range 7000 {
+		full[p.Pick(&balancer.Request{Eligible: balancer.FirstN(4), Rand: rnd.Uint64()}, pool)]++
+	}
+	assert.Zero(t, full[2])
+	assert.InDelta(t, 1000, full[0], 160)
+	assert.InDelta(t, 2000, full[1], 220)
+	assert.InDelta(t, 4000, full[3], 220)
+}
+
+// TestWeightedFollowsShares: a change of a share is in the table within a round.
+func TestWeightedFollowsShares(t *testing.T) {
+	p, pool := newPolicy(t, "weighted"), policytest.Pool(2, 3, 0)
+	count := func(picks int) (counts [2]int) {
+		for range picks {
+			counts[p.Pick(&balancer.Request{Eligible: balancer.FirstN(2), Rand: 5}, pool)]++
+		}
+		return counts
+	}
+	assert.Equal(t, [2]int{10, 10}, count(20))
+	for share := 1; share <= balancer.FullShare; share++ {
+		pool[1].Load.SetShare(share)
+		count(100) // finds out
+		assert.Equal(t, [2]int{100, 10 * share}, count(100+10*share), "share %d", share)
+	}
+}
+
+func TestShare(t *testing.T) {
+	var load balancer.Load
+	assert.Equal(t, balancer.FullShare, load.Share())
+	f := func(set, want int) {
+		t.Helper()
+		load.SetShare(set)
+		assert.Equal(t, want, load.Share())
+	}
+	f(math.MinInt, 1)
+	f(0, 1)
+	f(1, 1)
+	f(7, 7)
+	f(10, 10)
+	f(math.MaxInt, 10)
 }
 
 func BenchmarkPick(b *testing.B) {

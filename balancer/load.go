@@ -4,6 +4,9 @@ package balancer
 
 import "sync/atomic"
 
+// FullShare is the share of a backend that is not held back.
+const FullShare = 10
+
 // linePad keeps what stands on its two sides off each other's cache lines. It
 // is two lines of 64 bytes, because Intel prefetches lines in pairs and some
 // ARM cores have lines of 128.
@@ -15,6 +18,7 @@ type linePad [128]byte
 // What every request writes stands between two pads, so that neither another
 // backend's Load nor a neighbouring read-mostly field shares its cache line.
 type Load struct {
+	withheld atomic.Int32 // FullShare less the share; seldom written
 	_        linePad
 	inflight atomic.Int32
 	_        linePad
@@ -48,3 +52,13 @@ func (l *Load) Release() {
 
 // InFlight returns how many requests the backend has now.
 func (l *Load) InFlight() int32 { return l.inflight.Load() }
+
+// SetShare says how much of its weight the backend is to get for now, in tenths
+// from 1 to FullShare: less than all of it while it starts slowly. Other numbers
+// count as the nearest of these.
+func (l *Load) SetShare(tenths int) {
+	l.withheld.Store(int32(FullShare - min(max(tenths, 1), FullShare)))
+}
+
+// Share returns what SetShare said, at first FullShare.
+func (l *Load) Share() int { return FullShare - int(l.withheld.Load()) }

@@ -20,8 +20,16 @@ type Candidate struct {
 // full reports whether the backend has all the requests it may have.
 func (c *Candidate) full() bool { return c.Limit > 0 && c.Load.InFlight() >= c.Limit }
 
-// weight returns Weight, and 1 for one that makes no sense.
-func (c *Candidate) weight() int64 { return int64(max(c.Weight, 1)) }
+// weight returns Weight, and 1 for one that makes no sense, in tenths of what
+// counts: a backend that starts slowly weighs less.
+func (c *Candidate) weight() int64 { return int64(max(c.Weight, 1)) * int64(c.Load.Share()) }
+
+// holdsBack reports whether a backend that starts slowly lets a turn pass that
+// fell to it whatever its weight. It is the share that decides, by random bits.
+func (c *Candidate) holdsBack(random uint64) bool {
+	share := c.Load.Share()
+	return share < FullShare && below(random, FullShare) >= uint64(share)
+}
 
 // Request is what a policy knows of the request it places. The caller owns it;
 // a policy neither keeps nor changes it.
@@ -30,14 +38,16 @@ type Request struct {
 	Rand     uint64 // fresh random bits, the only randomness a policy has
 }
 
-// Policy is one way to choose. Implementations are safe for concurrent use and
-// never allocate in Pick; policytest.Run checks that and the rest.
+// Policy is one way to choose. Implementations are safe for concurrent use.
+// Pick does not allocate, but for what a policy writes down at its first pick
+// and when a share has changed; policytest.Run checks that and the rest.
 type Policy interface {
 	// Name returns the name New knows the policy by.
 	Name() string
 
 	// Pick returns the index of an eligible candidate that is not full, or -1
-	// when there is none. It reserves nothing. Bits of Eligible at or beyond
+	// when there is none. One whose Load has a share below FullShare is picked
+	// less often in that proportion, beside others. Pick reserves nothing. Bits of Eligible at or beyond
 	// len(candidates) are ignored, and so are candidates beyond MaxBackends.
 	Pick(r *Request, candidates []Candidate) int
 }
@@ -48,14 +58,18 @@ func New(name string) (Policy, error) {
 	switch name {
 	case nameLeastInflight:
 		return leastInflight{}, nil
+	case nameRandom:
+		return random{}, nil
 	case nameRoundRobin:
 		return &roundRobin{}, nil
+	case nameWeighted:
+		return &weighted{}, nil
 	}
 	return nil, fmt.Errorf("cannot make balancing policy %q: the policies are %s", name, strings.Join(Names(), ", "))
 }
 
 // Names returns the names New accepts, sorted. The caller owns the slice.
-func Names() []string { return []string{nameLeastInflight, nameRoundRobin} }
+func Names() []string { return []string{nameLeastInflight, nameRandom, nameRoundRobin, nameWeighted} }
 
 // mix is one step of SplitMix64 (Steele, Lea, Flood 2014): it turns a state
 // into well-spread bits, and serves as the next state too.

@@ -12,7 +12,7 @@ const numCursors = 64
 
 // roundRobin takes the eligible backends in turn, whatever their weight. A full
 // one passes its turn to a random other, not to its neighbour, which would then
-// serve twice its share.
+// serve twice its share; so does, now and then, one that starts slowly.
 //
 // Each eligible set has a cursor of its own (by hash). With a single one, two
 // kinds of request that alternate on one pool, or a retry after each first
@@ -38,14 +38,26 @@ func (p *roundRobin) Pick(r *Request, candidates []Candidate) int {
 		// Routers that start together must not all begin with the same backend.
 		cursor.CompareAndSwap(0, r.Rand)
 	}
-	i := open.nth(int(cursor.Add(1) % n))
-	for random := r.Rand; candidates[i].full(); {
+	return passOn(open, open.nth(int(cursor.Add(1)%n)), n, r.Rand, candidates)
+}
+
+// passOn returns i, the candidate whose turn it is, or a random other of the n
+// that are open if i is full or holds itself back.
+func passOn(open Mask, i int, n, random uint64, candidates []Candidate) int {
+	spare := -1 // could have been taken, should nobody else be left
+	for {
+		random = mix(random)
+		if !candidates[i].full() {
+			if !candidates[i].holdsBack(random) {
+				return i
+			}
+			spare = i
+		}
 		open.Clear(i)
 		if n--; n == 0 {
-			return -1
+			return spare
 		}
 		random = mix(random)
 		i = open.nth(int(below(random, n)))
 	}
-	return i
 }

@@ -2,10 +2,12 @@ package router
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/internal/accesslog"
 )
 
 // This file books what an exchange was, once, at its end.
@@ -33,6 +35,36 @@ func (e *Exchange) account(now time.Time) {
 	if !e.responded.IsZero() {
 		s.metrics.Overhead(e.overhead())
 	}
+	if log := s.access.Load(); log != nil {
+		e.logAccess(log, status, now)
+	}
+}
+
+// logAccess writes the exchange's line. What a client sent is copied.
+func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
+	r := accesslog.Record{
+		Time: e.began, Client: e.from, Op: e.op, Backend: e.backend, Stream: e.call.Stream,
+		Status: status, Cut: e.truncated, Left: status == statusClientGone, Tries: e.tries,
+		BytesIn: e.bytesIn, BytesOut: e.relay.sent, Total: now.Sub(e.began), Usage: e.usage,
+	}
+	r.ID.Set(e.id)
+	r.Asked = e.asked
+	if p := e.principal; p != nil {
+		r.Tenant, r.KeyName, r.KeyID = p.Tenant, p.KeyName, p.KeyID
+	}
+	if e.name != nil {
+		r.Model = e.name.route.model
+	}
+	if e.problem != nil {
+		r.Problem, r.Kind = true, e.problem.Kind
+	}
+	if !e.firstToken.IsZero() {
+		r.FirstToken = e.firstToken.Sub(e.began)
+	}
+	if !e.responded.IsZero() {
+		r.Overhead = e.overhead()
+	}
+	log.Write(&r)
 }
 
 // overhead is what the router added before the client got the answer's first
@@ -51,11 +83,26 @@ func (s *Server) logFailure(e *Exchange, f *backends.Failure) {
 	if f == nil || f.Gone {
 		return
 	}
+	s.lately.note(f.Backend, f.Error(), time.Now())
 	if dropped, ok := s.failures.allow(time.Now()); ok {
 		s.log.Warn("backend failed", "request_id", string(e.id), "model", e.name.route.model, "backend", f.Backend,
 			"try", e.tries, "error", f.Error(), "unreported_before", dropped)
 	}
 }
+
+// logRetry tells the operator of a try that another one follows.
+func (s *Server) logRetry(e *Exchange, a *Attempt, f *backends.Failure, status int) {
+	if f == nil {
+		f = &backends.Failure{Phase: backends.PhaseHead, Backend: a.lease.Endpoint().URL(), Err: statusError(status)}
+	}
+	s.logFailure(e, f)
+}
+
+// statusError is an answer's status as the reason of a failed try.
+type statusError int
+
+// Error names the status.
+func (s statusError) Error() string { return "it answered " + strconv.Itoa(int(s)) }
 
 // logPanic tells the operator of a panic, in e if it is known; stack is where.
 func (s *Server) logPanic(e *Exchange, cause any, stack []byte) {

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
-	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -24,23 +22,37 @@ const holdBelow = 256 << 10
 // A stream may send comments before its first event up to this much.
 const maxPreamble = 64 << 10
 
+const retrySoon = time.Second
+
 // Attempt is one try on one endpoint. It never points into its Exchange.
 type Attempt struct {
-	lease  backends.Lease
-	head   answerHead
-	text   *buf.Buffer // bytes of the body that were read and not yet relayed
-	events bool        // the answer is a stream of server-sent events
-	whole  bool        // text is the whole body
-	framer openai.Framer
+	lease      backends.Lease
+	pool       *Pool
+	pass       backends.Pass // leave to try the endpoint; reported once
+	credential *backends.Credential
+	head       answerHead
+	text       *buf.Buffer // bytes of the body that were read and not yet relayed
+	events     bool        // the answer is a stream of server-sent events
+	whole      bool        // text is the whole body
+	framer     openai.Framer
 }
 
 var attempts = sync.Pool{New: func() any { return new(Attempt) }}
 
-// finish ends the attempt with its lease.
-func (a *Attempt) finish(o backends.Outcome, now time.Time) {
+// finish ends the attempt: its lease by o, and its leave to try by r, whose
+// Pass it fills in.
+func (a *Attempt) finish(o backends.Outcome, r backends.Report, now time.Time) {
+	r.Pass = a.pass
+	a.lease.Endpoint().Report(r, now)
 	a.lease.Finish(o, now)
+	a.release()
+}
+
+// release gives an attempt back that holds nothing any more.
+func (a *Attempt) release() {
 	a.head.Reset()
 	a.text.Free()
+	a.pool, a.credential, a.pass = nil, nil, backends.Pass{}
 	a.text, a.events, a.whole = nil, false, false
 	a.framer.Reset()
 	attempts.Put(a)
@@ -49,76 +61,142 @@ func (a *Attempt) finish(o backends.Outcome, now time.Time) {
 // forward gets an answer from one of the route's backends: on success the
 // first frame of it is in hand.
 func (e *Exchange) forward() error {
-	pool := e.name.route.pool
-	e.pick = balancer.Request{Eligible: balancer.FirstN(len(pool.candidates)), Rand: rand.Uint64()}
-	out := e.outgoing()
+	now := e.bodyRead
+	e.begunChoosing()
+	if len(e.name.route.mirrors) > 0 && e.body != nil {
+		e.mirror()
+	}
 	for {
-		a, i := e.acquire(pool)
+		a, t := e.acquire(now)
 		if a == nil {
-			return e.nothingLeft()
+			return e.nothingLeft(now)
 		}
-		e.tries++
 		e.attempt = a // so that even a panic ends it
-		e.pick.Eligible.Clear(i)
-		f := asFailure(a.run(&out, e.name.route))
-		out.Now = time.Now()
-		a.count(f)
-		if f == nil && a.head.StatusCode() == statusUnauthorized {
-			url := a.lease.Endpoint().URL()
-			e.drop(backends.Served, out.Now)
-			return credentialRefused(url)
+		e.tries++
+		e.backend = a.lease.Endpoint().URL()
+		if e.tries == 1 {
+			a.pool.budget.Request(now)
 		}
-		switch judge(f, e.tries, !e.pick.Eligible.Empty()) {
+		if err := e.prepare(t); err != nil {
+			e.drop(backends.Served, backends.Report{Evidence: backends.Neutral}, now)
+			return err
+		}
+		out := e.outgoing(a, now)
+		f := asFailure(a.run(&out, e.name.route))
+		now = time.Now()
+		r := a.book(f, now)
+		switch judge(trial{failure: f, status: r.Status}, e.mayTryAgain(a, r, now)) {
 		case Delivered:
-			e.deliver(a, out.Now)
+			if r.Status == statusUnauthorized {
+				url := a.lease.Endpoint().URL()
+				e.drop(backends.Served, r, now)
+				return credentialRefused(url)
+			}
+			e.deliver(a, now)
 			return nil
 		case ClientGone:
-			e.drop(backends.Ignored, out.Now)
+			e.drop(backends.Ignored, r, now)
 			if !e.conn.Gone() { // broken by the end of a drain, not by the client
 				return errDraining
 			}
 			return errClientGone
 		case GiveUp:
-			e.drop(backends.Failed, out.Now)
 			e.srv.logFailure(e, f)
+			e.drop(backends.Failed, r, now)
 			return blame(f)
 		case TryAnother:
+			e.srv.logRetry(e, a, f, r.Status)
 			a.lease.Endpoint().Series.Retry()
-			e.drop(backends.Failed, out.Now)
-			e.srv.logFailure(e, f)
 			e.failure = f
+			e.drop(outcomeOf(f, r), r, now)
 		}
 	}
 }
 
-// drop ends the attempt without having delivered it.
-func (e *Exchange) drop(o backends.Outcome, now time.Time) {
-	e.attempt.finish(o, now)
-	e.attempt = nil
-}
-
-// nothingLeft is the error of a request that no further backend can take: the
-// last failure's if there was one.
-func (e *Exchange) nothingLeft() error {
-	if e.failure != nil {
-		return blame(e.failure)
+// mayTryAgain reports whether the request may be tried once more, on a backend
+// or with a credential that it was not tried with, and takes that from the
+// pool's budget.
+func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, now time.Time) bool {
+	failed := r.Err != nil || repeats(r.Status)
+	if !failed || e.tries >= a.pool.attempts || !now.Before(e.deadline()) {
+		return false
 	}
-	return errAllBusy
+	if (r.Status == statusUnauthorized || r.Status == statusTooMany) && a.pool.credentials.Ready(now) > 0 {
+		e.forgive(a) // the same backend, with another key
+	}
+	return e.anyLeft(now) && a.pool.budget.Retry(now)
 }
 
-// outgoing is what every try sends.
-func (e *Exchange) outgoing() backends.Outgoing {
+// book counts the try under its backend and credential, and returns what it
+// tells of the endpoint.
+func (a *Attempt) book(f *backends.Failure, now time.Time) backends.Report {
+	ep := a.lease.Endpoint()
+	if f != nil {
+		ep.Series.Request(0)
+		r := backends.Report{Evidence: f.Evidence(), Err: f}
+		if f.Timeout && a.events { // headers came, and then no token
+			r.Evidence = backends.Slow
+		}
+		return r
+	}
+	status := a.head.StatusCode()
+	ep.Series.Request(status)
+	wait, told := time.Duration(0), false
+	if status >= 400 {
+		wait, told = backends.RetryAfter(a.head.Peek("Retry-After"), a.head.Peek("Retry-After-Ms"), now)
+	}
+	a.bookCredential(status, wait, now)
+	return backends.Report{Evidence: backends.StatusEvidence(status, told), Wait: wait, Status: status}
+}
+
+// bookCredential rests a key that was refused or has reached its limit.
+func (a *Attempt) bookCredential(status int, wait time.Duration, now time.Time) {
+	switch k := a.credential; {
+	case k == nil:
+	case status == statusUnauthorized:
+		k.Refused(now)
+	case status == statusTooMany:
+		k.Limited(wait, now)
+	case status < 400:
+		k.Accepted()
+	}
+}
+
+// outcomeOf is how a try that is not delivered ends on the endpoint's books.
+func outcomeOf(f *backends.Failure, r backends.Report) backends.Outcome {
+	switch {
+	case f != nil:
+		return backends.Failed
+	case r.Evidence == backends.Pressed:
+		return backends.Dropped
+	default:
+		return backends.Served
+	}
+}
+
+// drop ends the attempt without having delivered it.
+func (e *Exchange) drop(o backends.Outcome, r backends.Report, now time.Time) {
+	a := e.attempt
+	e.attempt = nil
+	a.finish(o, r, now)
+}
+
+// outgoing is what a try sends.
+func (e *Exchange) outgoing(a *Attempt, now time.Time) backends.Outgoing {
 	route := e.name.route
 	out := backends.Outgoing{
 		Op:        e.op,
 		Query:     e.client.query,
-		Static:    route.pool.static,
+		Static:    a.pool.static,
 		Header:    e.header.B,
 		Hangup:    &e.conn.cell,
-		Now:       e.bodyRead,
+		Now:       now,
 		Connect:   route.connect,
 		FirstByte: route.firstToken,
-		Deadline:  e.began.Add(route.total),
+		Deadline:  e.deadline(),
+	}
+	if a.credential = a.pool.credentials.Pick(now); a.credential != nil {
+		out.Credential = a.credential.Line()
 	}
 	if e.body != nil {
 		out.Body = e.body.B
@@ -127,23 +205,6 @@ func (e *Exchange) outgoing() backends.Outgoing {
 		}
 	}
 	return out
-}
-
-// acquire picks an eligible endpoint and takes a place on it. Candidates that
-// turn out to be full are struck off; nil when none is left.
-func (e *Exchange) acquire(pool *Pool) (*Attempt, int) {
-	a := attempts.Get().(*Attempt)
-	for {
-		i := pool.policy.Pick(&e.pick, pool.candidates)
-		if i < 0 {
-			attempts.Put(a)
-			return nil, -1
-		}
-		if pool.endpoints[i].Acquire(&a.lease, pool.candidates[i].Limit) {
-			return a, i
-		}
-		e.pick.Eligible.Clear(i)
-	}
 }
 
 // run sends the request and reads as much of the answer as must be in hand
@@ -219,18 +280,10 @@ func (a *Attempt) readHeld(out *backends.Outgoing, route *Route) error {
 	return nil
 }
 
-// count books the try under its backend.
-func (a *Attempt) count(f *backends.Failure) {
-	code := 0
-	if f == nil {
-		code = a.head.StatusCode()
-	}
-	a.lease.Endpoint().Series.Request(code)
-}
-
 // deliver makes a the exchange's answer. The request will not be sent again.
 func (e *Exchange) deliver(a *Attempt, now time.Time) {
 	e.sent, e.answered, e.responded = a.lease.Sent, a.lease.Answered, now
+	a.lease.Endpoint().Answered(&a.pass, now)
 	e.freeRequest()
 	e.status = a.head.StatusCode()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/internal/clientaddr"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -21,8 +22,9 @@ import (
 
 // World is what a plan is compiled against, and what outlives it.
 type World struct {
-	Fleet   *backends.Fleet
-	Metrics *metric.Metrics
+	Fleet     *backends.Fleet
+	Metrics   *metric.Metrics
+	Fallbacks *Fallbacks
 	// Sim returns the base URL of the simulated engine with this name, started
 	// if need be.
 	Sim func(name string) (string, error)
@@ -32,10 +34,11 @@ type World struct {
 // adopted. Every key must have its hash: serve fills in those it generates.
 func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error) {
 	s := &Snapshot{
-		Generation: generation,
+		generation: generation,
 		names:      make(map[string]*publicName),
 		maxBody:    cfg.Server.MaxBody,
 		origins:    origins{any: slices.Contains(cfg.Server.CORS.Origins, "*"), list: cfg.Server.CORS.Origins},
+		trusted:    clientaddr.New(cfg.Server.TrustedProxies),
 		created:    time.Now().Unix(),
 	}
 	pools := make(map[string]*Pool, len(cfg.Pools))
@@ -47,12 +50,15 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 			continue
 		}
 		pools[p.name] = p
+		s.pools = append(s.pools, p)
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
 	for i := range cfg.Models {
-		s.addModel(&cfg.Models[i], pools, w.Metrics)
+		if err := s.addModel(&cfg.Models[i], pools, w); err != nil {
+			return nil, err
+		}
 	}
 	return s, s.addTenants(cfg)
 }
@@ -62,7 +68,14 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make pool %s: %w", c.Name, err)
 	}
-	p := &Pool{name: c.Name, policy: policy, static: staticHeader(c), injectUsage: c.Usage == "inject"}
+	p := &Pool{
+		name: c.Name, policy: policy, static: staticHeader(c), injectUsage: c.Usage == "inject",
+		attempts: c.Retry.Attempts, budget: w.Fleet.Budget(c.Name),
+	}
+	p.budget.Set(c.Retry.Budget.Float(), backends.BudgetPerSecond)
+	if p.credentials, err = w.Fleet.Credentials(c.Name, c.Credentials()); err != nil {
+		return nil, err
+	}
 	for name := range c.Headers {
 		p.replaced = append(p.replaced, []byte(name))
 	}
@@ -75,15 +88,27 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		p.endpoints = append(p.endpoints, ep)
 		p.candidates = append(p.candidates, balancer.Candidate{Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight)})
 	}
+	p.members = w.Fleet.Members(c.Name, rulesOf(c), p.endpoints)
 	return p, nil
+}
+
+// rulesOf is how the pool's endpoints are looked after.
+func rulesOf(c *configs.Pool) backends.Rules {
+	h, e := c.Health, c.Ejection
+	return backends.Rules{
+		Checks: backends.Checks{Off: h.Off, Path: h.Path, Every: h.Every, Timeout: h.Timeout, Unhealthy: h.Unhealthy, Healthy: h.Healthy},
+		Ejection: backends.Ejection{
+			Off: e.Off, Consecutive: e.Consecutive, Rate: e.Rate.Float(), Samples: e.Samples,
+			Base: e.Base, Max: e.Max, MaxShare: e.MaxShare.Float(), Panic: e.Panic.Float(),
+		},
+		SlowStart:    c.SlowStart,
+		DrainTimeout: c.DrainTimeout,
+	}
 }
 
 // staticHeader is what every request to the pool carries besides its own.
 func staticHeader(c *configs.Pool) []byte {
 	var b []byte
-	if !c.APIKey.Empty() {
-		b = appendHeader(b, "Authorization", []byte("Bearer "+c.APIKey.Reveal()))
-	}
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		b = appendHeader(b, name, []byte(c.Headers[name]))
 	}
@@ -120,37 +145,72 @@ func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
 }
 
 // addModel adds a model's route under its name and its aliases.
-func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, m *metric.Metrics) {
-	target := c.Targets[0]
+func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, w World) error {
 	r := &Route{
 		model:      c.Name,
-		pool:       pools[target.Pool],
+		fallback:   w.Fallbacks.of(c.Name),
+		hold:       c.FallbackHold,
 		connect:    c.Timeouts.Connect,
 		firstToken: c.Timeouts.FirstToken,
 		idle:       c.Timeouts.Idle,
 		total:      c.Timeouts.Total,
 		keepalive:  c.Timeouts.Keepalive,
-		series:     m.Model(c.Name),
+		series:     w.Metrics.Model(c.Name),
 	}
 	if r.keepalive == 0 { // never
 		r.keepalive = r.total
 	}
-	if c.Name == "*" {
-		s.catchAll = &publicName{name: c.Name, index: -1, route: r, target: jsonContent(target.Model)}
-		return
+	r.addTargets(c.Targets, pools)
+	var err error
+	if r.params, err = compileParams(&c.Params); err != nil {
+		return fmt.Errorf("cannot use the params of model %s: %w", c.Name, err)
 	}
-	upstream := target.Model
-	if upstream == "" {
-		upstream = c.Name
+	if c.Name == "*" {
+		s.catchAll = &publicName{name: c.Name, index: -1, route: r}
+		return nil
 	}
 	for _, name := range append([]string{c.Name}, c.Aliases...) {
 		n := &publicName{name: name, index: len(s.listed), route: r}
-		if name != upstream {
-			n.target = jsonContent(upstream)
+		if name != c.Name {
+			n.content = jsonContent(c.Name)
 		}
 		s.names[name] = n
 		s.listed = append(s.listed, n)
 	}
+	return nil
+}
+
+// addTargets sorts the targets by priority and sets the mirrors apart.
+func (r *Route) addTargets(list []configs.Target, pools map[string]*Pool) {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b configs.Target) int { return a.Priority - b.Priority })
+	last := 0
+	for _, c := range list {
+		t := target{pool: pools[c.Pool], content: jsonContent(c.Model), weight: c.Weight}
+		switch {
+		case c.IsMirror():
+			r.mirrors = append(r.mirrors, mirror{target: t, share: c.Mirror.Float()})
+			continue
+		case c.Weight == 0:
+			continue
+		case len(r.groups) == 0 || c.Priority != last:
+			r.groups = append(r.groups, group{first: len(r.targets)})
+		}
+		last = c.Priority
+		r.targets = append(r.targets, t)
+		r.groups[len(r.groups)-1].end = len(r.targets)
+	}
+}
+
+func compileParams(c *configs.Params) (*openai.Params, error) {
+	var defaults, caps []openai.Member
+	for _, d := range c.Default {
+		defaults = append(defaults, openai.Member{Name: d.Name, Value: d.Value})
+	}
+	for _, m := range c.Cap {
+		caps = append(caps, openai.Member{Name: m.Name, Value: m.Value})
+	}
+	return openai.CompileParams(defaults, caps, c.Drop)
 }
 
 // jsonContent is a name as the inside of a JSON string; nil for none.

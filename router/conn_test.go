@@ -184,7 +184,7 @@ func TestDrainClosesIdleConnections(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	w.srv.Drain(t.Context())
+	w.srv.Drain(t.Context(), 0, 2*time.Second)
 	assert.Less(t, time.Since(began), 1500*time.Millisecond, "the limit is 2 s")
 	for i, br := range conns {
 		_, err := br.ReadByte()

@@ -37,9 +37,7 @@ func TestDrain(t *testing.T) {
 		a.write(jsonAnswer(`{}`))
 		return true
 	})
-	w := newWorld(t, open("", url), func(o *Options) {
-		o.LameDuck, o.DrainTimeout = 250*time.Millisecond, 800*time.Millisecond
-	})
+	w := newWorld(t, open("", url))
 	play := func(name, body string) *bufio.Reader {
 		c := w.dial(t)
 		_, err := io.WriteString(c, chat(body, "X-Play: "+name))
@@ -60,7 +58,7 @@ func TestDrain(t *testing.T) {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		w.srv.Drain(t.Context())
+		w.srv.Drain(t.Context(), 250*time.Millisecond, 800*time.Millisecond)
 	}()
 	require.Eventually(t, func() bool { ready, _ := w.srv.Ready(); return !ready }, time.Second, time.Millisecond)
 	// The lame duck serves on, and says that it goes.

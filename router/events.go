@@ -184,7 +184,11 @@ func (b *relay) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 		}
 		one := p[end : end+n]
 		keep, cut := true, openai.Span{}
-		if !b.opaque { // the rest of a long event is passed on as it is
+		switch {
+		case b.opaque: // the rest of a long event is passed on as it is
+		case !b.e.firstToken.IsZero() && openai.Plain(one, b.e.op):
+			b.sequence++
+		default:
 			openai.ReadEvent(one, b.e.op, &ev)
 			keep, cut = b.note(&ev), ev.Cut
 		}

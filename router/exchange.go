@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -20,7 +22,9 @@ type Exchange struct {
 	call  openai.Call
 	edits openai.Edits
 	pick  balancer.Request // here, since policies are called through an interface
+	tried []balancer.Mask  // of each of the route's targets
 	relay relay            // writes the answer
+	asked accesslog.Text   // the model as the client named it
 	idBuf [40]byte
 }
 
@@ -45,6 +49,7 @@ type progress struct {
 	tries         int
 	preflight     bool              // a browser only asks whether it may call
 	failure       *backends.Failure // of the last try that failed
+	prepared      *target           // whose edits are laid
 	withholdUsage bool              // the usage chunk was asked for by us, not by the client
 
 	// What goes back: the attempt's answer, or local.
@@ -53,6 +58,9 @@ type progress struct {
 	problem *helixflow.Error
 
 	// What it was, for account.
+	from       netip.Addr // the client's address
+	backend    string     // the last one tried
+	bytesIn    int64      // of the request's body
 	usage      helixflow.Usage
 	began      time.Time
 	bodyRead   time.Time // the whole request was here

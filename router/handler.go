@@ -64,6 +64,7 @@ func (e *Exchange) scan() error {
 	if err := e.readBody(); err != nil {
 		return err
 	}
+	e.bytesIn = int64(len(e.body.B))
 	return openai.Scan(e.body.B, e.op, &e.call)
 }
 

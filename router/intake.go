@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -30,8 +32,9 @@ type client struct {
 	query          []byte
 	credential     []byte
 	origin         []byte
-	credentialSent bool // a credential header came, though perhaps of no use
-	ambiguous      bool // a credential header stands twice
+	patience       time.Duration // how long its SDK waits; 0 when it does not say
+	credentialSent bool          // a credential header came, though perhaps of no use
+	ambiguous      bool          // a credential header stands twice
 }
 
 // accept looks over what came before the body.
@@ -42,6 +45,17 @@ func (e *Exchange) accept() {
 		e.id = newRequestID(e.idBuf[:0])
 	}
 	e.header.B = appendHeader(e.header.B, helixflow.HeaderRequestID, e.id)
+	if e.srv.access.Load() != nil {
+		e.from = e.snap.trusted.Client(e.conn.peer(), e.conn.head.PeekAll("X-Forwarded-For"))
+	}
+}
+
+// peer is the address of the connection's other end.
+func (c *clientConn) peer() netip.Addr {
+	if a, ok := c.nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
 // takeHeaders reads every header once: credentials are kept for authenticate,
@@ -66,6 +80,9 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 			}
 		case "Origin":
 			e.client.origin = v
+		case "X-Stainless-Read-Timeout", "X-Stainless-Timeout":
+			e.client.patience = patience(v)
+			e.header.B = appendHeader(e.header.B, string(k), v)
 		default:
 			if travels(k) {
 				e.header.B = appendHeader(e.header.B, string(k), v)
@@ -75,6 +92,16 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 	if named {
 		e.header.B = dropNamed(e.header.B, h.PeekAll(fasthttp.HeaderConnection))
 	}
+}
+
+// patience reads the seconds that OpenAI's SDKs say they will wait; 0 for what
+// makes no sense.
+func patience(v []byte) time.Duration {
+	s, err := strconv.ParseFloat(string(v), 64)
+	if err != nil || !(s > 0 && s < 24*3600) {
+		return 0
+	}
+	return time.Duration(s * float64(time.Second))
 }
 
 func (e *Exchange) credentialHeader(v []byte, sent *bool) {

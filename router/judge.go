@@ -1,9 +1,6 @@
 package router
 
 import (
-	"errors"
-	"time"
-
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 )
@@ -19,23 +16,30 @@ const (
 	ClientGone                // nobody is left to answer
 )
 
-// maxTries bounds the tries of one request, the first included.
-const maxTries = 3
+// trial is one try as judge sees it.
+type trial struct {
+	failure *backends.Failure // nil when an answer is in hand
+	status  int               // of the answer
+}
 
-// judge decides what follows from a try that failed with f, or did not fail
-// (nil). It is pure. left says whether a backend that was not tried is left.
+// judge decides what follows from a try. It is pure. more says whether another
+// try is allowed: that one is left of the request's tries, that a backend is
+// left that was not tried, and that the deadline leaves time.
 //
 // A try is safe to repeat as long as no byte of an answer reached the client.
 // That the backend may have begun to work is accepted for a connection that
 // broke before a whole head came, and not for one that went quiet: a second
 // prefill would only add to what made the first one slow.
-func judge(f *backends.Failure, tries int, left bool) Verdict {
+func judge(t trial, more bool) Verdict {
+	f := t.failure
 	switch {
+	case f == nil && more && repeats(t.status):
+		return TryAnother
 	case f == nil:
 		return Delivered
 	case f.Gone:
 		return ClientGone
-	case tries >= maxTries || !left:
+	case !more:
 		return GiveUp
 	case f.Phase == backends.PhaseConnect:
 		return TryAnother
@@ -46,13 +50,23 @@ func judge(f *backends.Failure, tries int, left bool) Verdict {
 	}
 }
 
+// repeats reports whether an answer of this status speaks of its backend, or of
+// the credential, rather than of the request: another backend may do better.
+func repeats(status int) bool {
+	switch status {
+	case 401, 404, 408, 425, 429, 500, 502, 503, 504, 529:
+		return true
+	}
+	return false
+}
+
 // blame turns a failure into what the client reads.
 func blame(f *backends.Failure) *helixflow.Error {
 	switch {
 	case f.Gone:
 		return errClientGone
 	case f.Phase == backends.PhaseConnect:
-		return &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Cause: f}
+		return &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: retrySoon, Cause: f}
 	case f.Timeout:
 		return &helixflow.Error{Kind: helixflow.KindBackendTimeout, Cause: f}
 	default:
@@ -65,8 +79,8 @@ func asFailure(err error) *backends.Failure {
 	if err == nil {
 		return nil
 	}
-	var f *backends.Failure
-	if !errors.As(err, &f) {
+	f, ok := err.(*backends.Failure)
+	if !ok {
 		panic("BUG: a lease failed without a *Failure: " + err.Error())
 	}
 	return f

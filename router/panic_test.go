@@ -24,8 +24,9 @@ func broken(w *world, how func(n *publicName)) *Snapshot {
 	s.names = make(map[string]*publicName)
 	for k, n := range old.names {
 		route, name := *n.route, *n
-		pool := *route.pool
-		route.pool = &pool
+		pool := *route.targets[0].pool
+		route.targets = []target{route.targets[0]}
+		route.targets[0].pool = &pool
 		name.route = &route
 		how(&name)
 		s.names[k] = &name
@@ -51,7 +52,7 @@ func TestPanicsEndOneRequestOnly(t *testing.T) {
 	})
 	w := newWorld(t, open("", url))
 	whole := w.srv.snapshot.Load()
-	load := &whole.names["m"].route.pool.endpoints[0].Load
+	load := &whole.names["m"].route.targets[0].pool.endpoints[0].Load
 
 	other := w.dial(t)
 	_, err := io.WriteString(other, chat(`{"model":"m","stream":true,"user":"other"}`))
@@ -75,9 +76,9 @@ func TestPanicsEndOneRequestOnly(t *testing.T) {
 			"%s: %d in flight, %d on the backend", what, w.srv.inflight.Load(), load.InFlight())
 		assert.Contains(t, w.log.String(), "panic", what)
 	}
-	f("no pool", func(n *publicName) { n.route.pool = nil }, true)
-	f("no policy", func(n *publicName) { n.route.pool.policy = panickyPolicy{} }, true)
-	f("no endpoint", func(n *publicName) { n.route.pool.endpoints = nil }, true)
+	f("no pool", func(n *publicName) { n.route.targets[0].pool = nil }, true)
+	f("no policy", func(n *publicName) { n.route.targets[0].pool.policy = panickyPolicy{} }, true)
+	f("no endpoint", func(n *publicName) { n.route.targets[0].pool.endpoints = nil }, true)
 	_ = f
 
 	// The next request, on the same plan as before, is served; so is the stream.

@@ -35,6 +35,7 @@ type relay struct {
 	e          *Exchange
 	out        *buf.Buffer // the answer's head, until it goes out with the first frame
 	begun      bool        // something of the answer was written
+	sent       int64       // bytes of the body
 	chunked    bool        // frames are sent as HTTP chunks
 	untilClose bool        // the body ends with the connection
 	spoke      time.Time   // when the client was last sent something
@@ -97,6 +98,7 @@ func (b *relay) write(p []byte, last bool) error {
 	case b.chunked && last:
 		tail = endOfChunks
 	}
+	b.sent += int64(len(p))
 	if err := b.e.conn.send(out, p, tail); err != nil {
 		b.e.left = true
 		return errClientLeft
@@ -181,8 +183,15 @@ func (b *relay) truncated(cause error) error {
 	return errTruncated
 }
 
-// deadline is when the whole exchange must be over.
-func (e *Exchange) deadline() time.Time { return e.began.Add(e.name.route.total) }
+// deadline is when the whole exchange must be over: the route's limit, or the
+// client's own patience if that is shorter.
+func (e *Exchange) deadline() time.Time {
+	total := e.name.route.total
+	if e.client.patience > 0 {
+		total = min(total, e.client.patience)
+	}
+	return e.began.Add(total)
+}
 
 // endAttempt ends the attempt, if there is one, by how it went, at about now.
 func (e *Exchange) endAttempt(now time.Time) {
@@ -191,16 +200,25 @@ func (e *Exchange) endAttempt(now time.Time) {
 		return
 	}
 	e.attempt = nil
+	status := a.head.StatusCode()
 	switch {
 	case e.truncated:
-		a.finish(backends.Failed, now)
-	case a.whole || e.relay.terminal:
-		a.finish(backends.Served, now)
-	case e.left || e.conn.Gone():
-		a.finish(backends.Ignored, now)
+		a.finish(backends.Failed, backends.Report{Evidence: backends.Faulty, Status: status, Err: errTruncated}, now)
+	case !a.whole && !e.relay.terminal && (e.left || e.conn.Gone()):
+		a.finish(backends.Ignored, backends.Report{Evidence: backends.Neutral, Status: status}, now)
 	default:
-		a.finish(backends.Served, now)
+		a.finish(backends.Served, a.served(status, now), now)
 	}
+}
+
+// served is what an answer that was passed on tells of its endpoint.
+func (a *Attempt) served(status int, now time.Time) backends.Report {
+	r := backends.Report{Evidence: backends.Well, Status: status}
+	if status >= 400 {
+		wait, told := backends.RetryAfter(a.head.Peek("Retry-After"), a.head.Peek("Retry-After-Ms"), now)
+		r.Evidence, r.Wait = backends.StatusEvidence(status, told), wait
+	}
+	return r
 }
 
 // readUsage finds what a whole answer cost.

@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"github.com/helixflow/helixflow"
-	"github.com/helixflow/helixflow/internal/openai"
 )
 
 // This file answers which operation a path names, and where a model leads.
@@ -111,19 +110,13 @@ func (e *Exchange) resolve() error {
 		}
 		model = defaultModeration
 	}
+	if e.srv.access.Load() != nil {
+		e.asked.Set(model)
+	}
 	name, err := e.snap.lookup(model, e.principal)
 	if err != nil {
 		return err
 	}
 	e.name = name
-	if name.target != nil && e.call.Model.Present() {
-		e.edits.Replace(e.call.Model, name.target)
-	}
-	if replaced := name.route.pool.replaced; replaced != nil {
-		e.header.B = dropNamed(e.header.B, replaced)
-	}
-	if name.route.pool.injectUsage {
-		e.withholdUsage = openai.InjectUsage(&e.call, &e.edits)
-	}
 	return nil
 }

@@ -19,6 +19,7 @@ const (
 	statusOK           = fasthttp.StatusOK
 	statusNoContent    = fasthttp.StatusNoContent
 	statusUnauthorized = fasthttp.StatusUnauthorized
+	statusTooMany      = fasthttp.StatusTooManyRequests
 )
 
 // answerHead is the head of a backend's answer.

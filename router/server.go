@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/metric"
 )
 
@@ -22,13 +23,11 @@ const (
 
 // Options are what a Server needs that no reload changes.
 type Options struct {
-	MaxHeader    int           // bytes
-	HalfClose    string        // "cancel" or "ignore"
-	LameDuck     time.Duration // not ready, still serving
-	DrainTimeout time.Duration // from the beginning of a drain to the cut
-	TLS          *tls.Config   // nil for plain HTTP
-	Metrics      *metric.Metrics
-	Log          *slog.Logger
+	MaxHeader int         // bytes
+	HalfClose string      // "cancel" or "ignore"
+	TLS       *tls.Config // nil for plain HTTP
+	Metrics   *metric.Metrics
+	Log       *slog.Logger
 }
 
 // Server is the edge: it serves the published Snapshot. Safe for concurrent use.
@@ -41,6 +40,10 @@ type Server struct {
 	watcher  *watcher
 	date     dateLine
 	failures quiet
+	lately   lately
+	access   atomic.Pointer[accesslog.Log]
+	mirrored atomic.Int32   // copies under way
+	copies   sync.WaitGroup // of their goroutines
 
 	inflight atomic.Int64
 	draining atomic.Bool // not ready any more
@@ -50,6 +53,7 @@ type Server struct {
 	mu        sync.Mutex // guards the fields below
 	listeners []*listener
 	conns     map[*clientConn]struct{}
+	mirrors   map[*mirrorCopy]struct{}
 }
 
 // NewServer makes a server that has nothing to serve before Publish.
@@ -62,6 +66,7 @@ func NewServer(o Options) (*Server, error) {
 		opt: o, metrics: o.Metrics, log: o.Log, watcher: w,
 		noModel: o.Metrics.Model(metric.OtherModel),
 		conns:   make(map[*clientConn]struct{}),
+		mirrors: make(map[*mirrorCopy]struct{}),
 	}, nil
 }
 
@@ -151,14 +156,21 @@ func (s *Server) walk(e *Exchange) {
 	}
 }
 
+// SetAccess makes log the access log of every request that ends from now on;
+// nil for none. The caller closes it, not before it set another one.
+func (s *Server) SetAccess(log *accesslog.Log) { s.access.Store(log) }
+
+// Errors are the last errors of backends, the latest first.
+func (s *Server) Errors() []Event { return s.lately.list() }
+
 // Drain ends the server in order: not ready, yet serving, for the lame duck;
-// then no new connections, and what runs may finish until the drain's limit;
-// then the rest is ended with an error frame. It returns when all is done.
-func (s *Server) Drain(ctx context.Context) {
+// then no new connections, and what runs may finish until limit; then the rest
+// is ended with an error frame. It returns when all is done.
+func (s *Server) Drain(ctx context.Context, lameDuck, timeout time.Duration) {
 	s.draining.Store(true)
-	limit, cancel := context.WithTimeout(ctx, s.opt.DrainTimeout)
+	limit, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	lame := time.NewTimer(s.opt.LameDuck)
+	lame := time.NewTimer(lameDuck)
 	defer lame.Stop()
 	select {
 	case <-lame.C:
@@ -241,5 +253,11 @@ func (s *Server) Close() {
 		s.each(func(c *clientConn) { _ = c.raw.Close() })
 		<-tick.C
 	}
+	s.mu.Lock()
+	for c := range s.mirrors {
+		c.cell.hangUp()
+	}
+	s.mu.Unlock()
+	s.copies.Wait()
 	s.watcher.close()
 }

@@ -8,36 +8,45 @@ import (
 	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/clientaddr"
 	"github.com/helixflow/helixflow/internal/metric"
+	"github.com/helixflow/helixflow/internal/openai"
 )
 
 // Snapshot is the immutable plan: who may ask, which names exist and where
 // they lead. It is published whole by one pointer store, loaded once per
 // request and pinned in its Exchange, so that no reload can tear a request.
 type Snapshot struct {
-	Generation uint64
+	generation uint64
 	keyring    *authn.Keyring
 	anonymous  *authn.Principal // nil: nobody without a key
 	names      map[string]*publicName
 	listed     []*publicName // in the configuration's order
 	catchAll   *publicName   // the model "*"; nil without one
 	maxBody    int64
+	pools      []*Pool
+	trusted    *clientaddr.Trusted
 	origins    origins
 	created    int64 // Unix seconds; the models' creation as clients see it
 }
 
 // publicName is a name callers may ask for: a model's own or an alias.
 type publicName struct {
-	name   string
-	index  int    // bit in a Principal's grants
-	target []byte // the model's name at the backend, JSON-escaped; nil: as asked
-	route  *Route
+	name    string
+	index   int    // bit in a Principal's grants
+	content []byte // the model's own name, JSON-escaped, where an alias is asked for; else nil
+	route   *Route
 }
 
 // Route is where a model leads, and by which rules.
 type Route struct {
 	model      string
-	pool       *Pool
+	targets    []target // by priority; those of one priority stand together
+	groups     []group
+	mirrors    []mirror
+	fallback   *fallback
+	hold       time.Duration // how long to stay with a later priority
+	params     *openai.Params
 	connect    time.Duration
 	firstToken time.Duration
 	idle       time.Duration
@@ -46,13 +55,33 @@ type Route struct {
 	series     *metric.ModelSeries
 }
 
+// target is a pool, and the model's name there.
+type target struct {
+	pool    *Pool
+	content []byte // the model's name there, JSON-escaped; nil: the route's own
+	weight  int
+}
+
+// group is the targets of one priority: route.targets[first:end].
+type group struct{ first, end int }
+
+// mirror is a target that gets copies.
+type mirror struct {
+	target
+	share float64
+}
+
 // Pool is a set of interchangeable endpoints and the policy that picks one.
 type Pool struct {
 	name        string
 	policy      balancer.Policy
 	candidates  []balancer.Candidate // as in endpoints
 	endpoints   []*backends.Endpoint
-	static      []byte   // header lines of every request: credential, extra headers
+	members     *backends.Members
+	credentials *backends.Credentials
+	budget      *backends.Budget
+	attempts    int      // tries of one request, the first included
+	static      []byte   // extra header lines of every request
 	replaced    [][]byte // names of the extra headers: the client's own do not travel
 	injectUsage bool
 }
@@ -76,6 +105,18 @@ func (o *origins) allow(origin []byte) bool {
 }
 
 func (o *origins) configured() bool { return o.any || len(o.list) > 0 }
+
+// Generation tells plans apart, in the order they came into force.
+func (s *Snapshot) Generation() uint64 { return s.generation }
+
+// Retain tells the fleet which endpoints this plan uses; the others are drained.
+func (s *Snapshot) Retain(f *backends.Fleet) {
+	members := make([]*backends.Members, len(s.pools))
+	for i, p := range s.pools {
+		members[i] = p.members
+	}
+	f.Retain(members...)
+}
 
 // lookup finds the name that a caller asks for, and whether p may use it.
 func (s *Snapshot) lookup(model []byte, p *authn.Principal) (*publicName, error) {

@@ -30,20 +30,27 @@ func allFailures() (list []*backends.Failure) {
 }
 
 func TestJudge(t *testing.T) {
-	for tries := 1; tries <= maxTries+1; tries++ {
-		for _, left := range []bool{false, true} {
-			assert.Equal(t, Delivered, judge(nil, tries, left))
-			for _, f := range allFailures() {
-				again := f.Phase == backends.PhaseConnect || !f.Timeout && f.Phase != backends.PhaseBody
-				want := GiveUp
-				switch {
-				case f.Gone:
-					want = ClientGone
-				case again && left && tries < maxTries:
+	for _, more := range []bool{false, true} {
+		for status := 100; status < 600; status++ {
+			want := Delivered
+			switch status {
+			case 401, 404, 408, 425, 429, 500, 502, 503, 504, 529:
+				if more {
 					want = TryAnother
 				}
-				assert.Equal(t, want, judge(f, tries, left), "%+v after %d tries, left %v", *f, tries, left)
 			}
+			assert.Equal(t, want, judge(trial{status: status}, more), "status %d, more %v", status, more)
+		}
+		for _, f := range allFailures() {
+			again := f.Phase == backends.PhaseConnect || !f.Timeout && f.Phase != backends.PhaseBody
+			want := GiveUp
+			switch {
+			case f.Gone:
+				want = ClientGone
+			case again && more:
+				want = TryAnother
+			}
+			assert.Equal(t, want, judge(trial{failure: f}, more), "%+v, more %v", *f, more)
 		}
 	}
 }

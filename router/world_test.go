@@ -55,11 +55,12 @@ func (l *logText) String() string {
 
 // world is a router and what is around it.
 type world struct {
-	srv     *Server
-	fleet   *backends.Fleet
-	metrics *metric.Metrics
-	log     logText
-	addr    string
+	srv       *Server
+	fleet     *backends.Fleet
+	fallbacks Fallbacks
+	metrics   *metric.Metrics
+	log       logText
+	addr      string
 }
 
 // newWorld serves the configuration until the test ends; then nothing may be in
@@ -69,7 +70,7 @@ func newWorld(t testing.TB, config string, opts ...func(*Options)) *world {
 	w := &world{metrics: metric.New()}
 	w.fleet = backends.NewFleet(w.metrics)
 	o := Options{
-		MaxHeader: 16 << 10, HalfClose: "cancel", DrainTimeout: 2 * time.Second,
+		MaxHeader: 16 << 10, HalfClose: "cancel",
 		Metrics: w.metrics, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	}
 	for _, opt := range opts {
@@ -86,7 +87,7 @@ func newWorld(t testing.TB, config string, opts ...func(*Options)) *world {
 	go func() { served <- w.srv.Serve(ln.(*net.TCPListener)) }()
 	t.Cleanup(func() {
 		require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond, "requests in flight")
-		w.srv.Drain(t.Context())
+		w.srv.Drain(t.Context(), 0, 2*time.Second)
 		require.NoError(t, <-served)
 		w.srv.Close()
 		w.fleet.Close()
@@ -98,8 +99,9 @@ func (w *world) compile(t testing.TB, config string) *Snapshot {
 	t.Helper()
 	cfg, err := configs.Parse("test.yaml", []byte(config), nil, nil)
 	require.NoError(t, err)
-	snap, err := Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics}, 1)
+	snap, err := Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics, Fallbacks: &w.fallbacks}, 1)
 	require.NoError(t, err)
+	snap.Retain(w.fleet)
 	return snap
 }
 

@@ -25,6 +25,7 @@ func Run(t *testing.T, newPolicy func() balancer.Policy) {
 	t.Run("only eligible and open ones", func(t *testing.T) { onlyOpen(t, newPolicy) })
 	t.Run("first picks differ", func(t *testing.T) { firstPicks(t, newPolicy) })
 	t.Run("no bias", func(t *testing.T) { noBias(t, newPolicy) })
+	t.Run("slow starts", func(t *testing.T) { slowStarts(t, newPolicy()) })
 	t.Run("no allocations", func(t *testing.T) { noAllocations(t, newPolicy()) })
 	t.Run("concurrent", func(t *testing.T) { concurrent(t, newPolicy()) })
 }
@@ -184,6 +185,36 @@ func noBias(t *testing.T, newPolicy func() balancer.Policy) {
 		}
 		assertEven(t, shares, picks)
 	}
+}
+
+// slowStarts: a backend with a share below the full one gets about as much less,
+// but never nothing; alone it gets all, beside its like an equal part, and once
+// it is full again its part is too.
+func slowStarts(t *testing.T, p balancer.Policy) {
+	const n, picks = 4, 8000
+	rnd := rand.New(rand.NewPCG(7, 8))
+	pool := Pool(n, 3, 0)
+	count := func(eligible balancer.Mask) []int {
+		counts := make([]int, n)
+		for range picks {
+			counts[p.Pick(&balancer.Request{Eligible: eligible, Rand: rnd.Uint64()}, pool)]++
+		}
+		return counts
+	}
+	assertEven(t, count(balancer.FirstN(n)), picks)
+	pool[2].Load.SetShare(1)
+	counts := count(balancer.FirstN(n))
+	assert.InDelta(t, picks/35, counts[2], picks/70, "a tenth of a quarter, or one part of 31")
+	assertEven(t, []int{counts[0], counts[1], counts[3]}, picks-counts[2])
+	assert.Equal(t, picks, count(only(2))[2], "alone")
+	for i := range pool {
+		pool[i].Load.SetShare(1)
+	}
+	assertEven(t, count(balancer.FirstN(n)), picks)
+	for i := range pool {
+		pool[i].Load.SetShare(balancer.FullShare)
+	}
+	assertEven(t, count(balancer.FirstN(n)), picks)
 }
 
 // assertEven allows each share six standard deviations of a fair random choice.

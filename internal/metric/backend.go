@@ -2,15 +2,28 @@ package metric
 
 // What is counted per backend.
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // BackendSeries is what is counted per backend. Its methods are safe for
 // concurrent use, take no lock and do not allocate.
 type BackendSeries struct {
-	name     string
-	answers  codeCounts
-	retries  atomic.Uint64
-	inflight atomic.Pointer[func() float64]
+	name      string
+	answers   codeCounts
+	retries   atomic.Uint64
+	ejections atomic.Uint64
+	inflight  atomic.Pointer[func() float64]
+	watch     atomic.Pointer[BackendWatch]
+}
+
+// BackendWatch is what a scrape asks about a backend's health, from any
+// goroutine.
+type BackendWatch struct {
+	States      []string         // the names of all states there are
+	State       func() int       // the present one's index in States
+	Certificate func() time.Time // the end of its TLS certificate; zero when there is none or it is not known yet
 }
 
 // Request counts one try on the backend by the status it answered; 0 says that
@@ -19,6 +32,13 @@ func (s *BackendSeries) Request(status int) { s.answers.count(status) }
 
 // Retry counts a try that failed here and was followed by another.
 func (s *BackendSeries) Retry() { s.retries.Add(1) }
+
+// Ejection counts that the backend was taken out because it failed.
+func (s *BackendSeries) Ejection() { s.ejections.Add(1) }
+
+// Watch sets what a scrape asks; the latest one given counts, nil leaves its
+// gauges out.
+func (s *BackendSeries) Watch(w *BackendWatch) { s.watch.Store(w) }
 
 // writeBackends writes the families that have a backend label.
 func writeBackends(t *text, backends []*BackendSeries) {
@@ -30,10 +50,52 @@ func writeBackends(t *text, backends []*BackendSeries) {
 	for _, s := range backends {
 		t.sample(backendRetries.name, s.retries.Load(), "backend", s.name)
 	}
+	t.family(backendEjections)
+	for _, s := range backends {
+		t.sample(backendEjections.name, s.ejections.Load(), "backend", s.name)
+	}
+	t.family(backendState)
+	for _, s := range backends {
+		if w := s.watch.Load(); w != nil {
+			now := w.State()
+			for i, name := range w.States {
+				t.sample(backendState.name, oneIf(i == now), "backend", s.name, "state", name)
+			}
+		}
+	}
+	t.family(backendCertificate)
+	for _, s := range backends {
+		if w := s.watch.Load(); w != nil {
+			if end := w.Certificate(); !end.IsZero() {
+				t.sampleFloat(backendCertificate.name, float64(end.Unix()), "backend", s.name)
+			}
+		}
+	}
 	t.family(backendInflight)
 	for _, s := range backends {
 		if inflight := *s.inflight.Load(); inflight != nil {
 			t.sampleFloat(backendInflight.name, inflight(), "backend", s.name)
 		}
 	}
+}
+
+// writePools writes the families that have a pool label.
+func writePools(t *text, pools []*poolSeries) {
+	t.family(poolPanic)
+	for _, s := range pools {
+		t.sample(poolPanic.name, oneIf(s.panicking()), "pool", s.name)
+	}
+}
+
+// poolSeries is what is told per pool.
+type poolSeries struct {
+	name      string
+	panicking func() bool
+}
+
+func oneIf(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -29,6 +29,7 @@ type Metrics struct {
 	build    []string   // labels of helixflow_build_info
 	models   map[string]*ModelSeries
 	backends map[string]*BackendSeries
+	pools    map[string]*poolSeries
 }
 
 // New returns metrics at zero.
@@ -37,6 +38,7 @@ func New() *Metrics {
 		overhead: histogram{bounds: overheadBounds},
 		models:   map[string]*ModelSeries{},
 		backends: map[string]*BackendSeries{},
+		pools:    map[string]*poolSeries{},
 	}
 }
 
@@ -77,6 +79,19 @@ func (m *Metrics) Backend(name string, inflight func() float64) *BackendSeries {
 	return s
 }
 
+// Pool has scrapes ask panicking, from any goroutine, whether the pool has so
+// few healthy backends that ejections are ignored. The latest one given counts,
+// nil leaves the pool out.
+func (m *Metrics) Pool(name string, panicking func() bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if panicking == nil {
+		delete(m.pools, name)
+		return
+	}
+	m.pools[name] = &poolSeries{name, panicking}
+}
+
 // Overhead times what the router itself added to one request: all of it but the
 // waiting for client and backend.
 func (m *Metrics) Overhead(d time.Duration) { m.overhead.observe(d) }
@@ -98,6 +113,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	build := m.build
 	models := slices.SortedFunc(maps.Values(m.models), func(a, b *ModelSeries) int { return cmp.Compare(a.name, b.name) })
 	backends := slices.SortedFunc(maps.Values(m.backends), func(a, b *BackendSeries) int { return cmp.Compare(a.name, b.name) })
+	pools := slices.SortedFunc(maps.Values(m.pools), func(a, b *poolSeries) int { return cmp.Compare(a.name, b.name) })
 	m.mu.Unlock()
 
 	var t text
@@ -109,6 +125,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.family(overheadSeconds)
 	m.overhead.write(&t, overheadSeconds.name)
 	writeBackends(&t, backends)
+	writePools(&t, pools)
 	t.family(clientDisconnects)
 	t.sample(clientDisconnects.name, m.clientDisconnects.Load())
 	t.family(streamTruncations)

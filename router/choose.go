@@ -1,0 +1,197 @@
+package router
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/openai"
+)
+
+// This file chooses where a try goes: a target by priority and weight, an
+// endpoint of its pool by the pool's policy. Nothing is ever tried twice.
+
+// begunChoosing forgets what an earlier request on this Exchange tried.
+func (e *Exchange) begunChoosing() {
+	e.tried = e.tried[:0]
+	for range e.name.route.targets {
+		e.tried = append(e.tried, balancer.Mask{})
+	}
+	e.pick.Rand = rand.Uint64()
+}
+
+// untried is which endpoints of a target may be tried.
+func (e *Exchange) untried(i int, now time.Time) balancer.Mask {
+	open := e.name.route.targets[i].pool.members.Eligible(now)
+	for word := range open {
+		open[word] &^= e.tried[i][word]
+	}
+	return open
+}
+
+func (e *Exchange) anyLeft(now time.Time) bool {
+	for i := range e.name.route.targets {
+		if !e.untried(i, now).Empty() {
+			return true
+		}
+	}
+	return false
+}
+
+// forgive lets the endpoint of a be tried again.
+func (e *Exchange) forgive(a *Attempt) {
+	for i, t := range e.name.route.targets {
+		if t.pool != a.pool {
+			continue
+		}
+		for j, ep := range t.pool.endpoints {
+			if ep == a.lease.Endpoint() {
+				e.tried[i].Clear(j)
+			}
+		}
+	}
+}
+
+// acquire takes a place on an endpoint of the first group that has one, and
+// stays with a later group for a while once it had to go there.
+func (e *Exchange) acquire(now time.Time) (*Attempt, *target) {
+	r := e.name.route
+	begin := r.fallback.first(now, len(r.groups))
+	for step := range r.groups {
+		g := (begin + step) % len(r.groups) // those before it come last
+		if a, t := e.acquireIn(r.groups[g], now); a != nil {
+			if g > begin && r.hold > 0 {
+				r.fallback.fell(g, now, r.hold)
+			}
+			return a, t
+		}
+	}
+	return nil, nil
+}
+
+// acquireIn splits by weight among the targets of one priority that have an
+// endpoint left.
+func (e *Exchange) acquireIn(g group, now time.Time) (*Attempt, *target) {
+	for {
+		i := e.weighted(g, now)
+		if i < 0 {
+			return nil, nil
+		}
+		if a := e.acquireOf(i, now); a != nil {
+			return a, &e.name.route.targets[i]
+		}
+	}
+}
+
+// weighted draws one of the group's targets that have an endpoint left, or -1.
+func (e *Exchange) weighted(g group, now time.Time) int {
+	if g.end-g.first == 1 {
+		if e.untried(g.first, now).Empty() {
+			return -1
+		}
+		return g.first
+	}
+	total := 0
+	for i := g.first; i < g.end; i++ {
+		if !e.untried(i, now).Empty() {
+			total += e.name.route.targets[i].weight
+		}
+	}
+	if total == 0 {
+		return -1
+	}
+	draw := rand.IntN(total)
+	for i := g.first; i < g.end; i++ {
+		if e.untried(i, now).Empty() {
+			continue
+		}
+		if draw -= e.name.route.targets[i].weight; draw < 0 {
+			return i
+		}
+	}
+	return -1 // the last one went out between the two looks
+}
+
+// acquireOf takes a place on an endpoint of one target. Endpoints that turn out
+// to be full or on trial are struck off.
+func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
+	pool := e.name.route.targets[i].pool
+	a := attempts.Get().(*Attempt)
+	for {
+		e.pick.Eligible = e.untried(i, now)
+		j := pool.policy.Pick(&e.pick, pool.candidates)
+		if j < 0 {
+			// Nobody of them has room: do not look here again.
+			e.tried[i] = balancer.FirstN(len(pool.candidates))
+			a.release()
+			return nil
+		}
+		e.tried[i].Set(j)
+		ep := pool.endpoints[j]
+		pass, ok := pool.members.Enter(j, now)
+		if !ok {
+			continue
+		}
+		if ep.Acquire(&a.lease, pool.candidates[j].Limit) {
+			a.pool, a.pass = pool, pass
+			return a
+		}
+		ep.Report(backends.Report{Pass: pass, Evidence: backends.Neutral}, now)
+	}
+}
+
+// prepare lays the edits that the target wants around the body's bytes.
+func (e *Exchange) prepare(t *target) error {
+	if e.body == nil || e.prepared == t {
+		return nil
+	}
+	e.prepared = t
+	e.edits.Reset()
+	if replaced := t.pool.replaced; replaced != nil {
+		e.header.B = dropNamed(e.header.B, replaced)
+	}
+	if err := e.name.route.params.Apply(e.body.B, &e.call, &e.edits); err != nil {
+		return err
+	}
+	content := t.content
+	if content == nil {
+		content = e.name.content
+	}
+	if content != nil && e.call.Model.Present() && string(e.call.Model.In(e.body.B)) != string(content) {
+		e.edits.Replace(e.call.Model, content)
+	}
+	e.withholdUsage = false
+	if t.pool.injectUsage {
+		e.withholdUsage = openai.InjectUsage(&e.call, &e.edits)
+	}
+	return nil
+}
+
+// nothingLeft is the error of a request that no further backend can take.
+func (e *Exchange) nothingLeft(now time.Time) error {
+	if e.failure != nil {
+		return blame(e.failure)
+	}
+	wait, resting, anyOut := time.Duration(0), false, false
+	for _, t := range e.name.route.targets {
+		m := t.pool.members
+		if !m.Eligible(now).Empty() {
+			continue
+		}
+		anyOut = true
+		resting = resting || m.Resting(now)
+		if w := m.RetryAfter(now); wait == 0 || w < wait {
+			wait = w
+		}
+	}
+	switch {
+	case !anyOut:
+		return errAllBusy
+	case resting:
+		return &helixflow.Error{Kind: helixflow.KindOverloaded, RetryAfter: wait}
+	default:
+		return &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: wait}
+	}
+}
