@@ -1,9 +1,11 @@
 package router
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -126,7 +128,7 @@ func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
 	}
 	spec := backends.Spec{
 		Pool: c.Name, URL: url,
-		Identity: strings.Join([]string{c.TLS.CA, c.TLS.Cert, c.TLS.Key, c.TLS.ServerName, c.Proxy.Reveal()}, "\x00"),
+		Identity: identity(c),
 	}
 	var err error
 	if spec.Address, err = backends.ParseAddress(real); err != nil {
@@ -142,6 +144,19 @@ func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
 		spec.Proxy, err = backends.ParseProxy(c.Proxy.Reveal())
 	}
 	return spec, err
+}
+
+// identity tells endpoints apart whose connections must not be shared. It goes
+// by what the files hold, so that a renewed certificate makes new connections.
+func identity(c *configs.Pool) string {
+	h := sha256.New()
+	for _, file := range []string{c.TLS.CA, c.TLS.Cert, c.TLS.Key} {
+		data, _ := os.ReadFile(file) // whoever loads it complains
+		fmt.Fprintf(h, "%s\x00%d\x00", file, len(data))
+		h.Write(data)
+	}
+	fmt.Fprintf(h, "%s\x00%s", c.TLS.ServerName, c.Proxy.Reveal())
+	return string(h.Sum(nil))
 }
 
 // addModel adds a model's route under its name and its aliases.

@@ -31,8 +31,9 @@ const (
 )
 
 const (
-	typeInvalid = "invalid_request_error"
-	typeServer  = "server_error"
+	typeInvalid  = "invalid_request_error"
+	typeServer   = "server_error"
+	typeRequests = "requests"
 )
 
 var forms = [helixflow.NumKinds]form{
@@ -52,7 +53,7 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindHeaderTooLarge:    {431, typeInvalid, "header_too_large", "The request's header is too large.", adviseNothing},
 	helixflow.KindUnsupportedMedia:  {415, typeInvalid, "unsupported_media_type", "The body must be JSON, not encoded.", adviseNothing},
 	helixflow.KindNoBackend:         {503, typeServer, "no_backend_available", "No backend of this model is available now.", adviseRetry},
-	helixflow.KindOverloaded:        {429, "requests", "overloaded", "Every backend of this model asked to be left alone for a while.", adviseRetry},
+	helixflow.KindOverloaded:        {429, typeRequests, "overloaded", "Every backend of this model asked to be left alone for a while.", adviseRetry},
 	helixflow.KindBackendBroken:     {502, typeServer, "upstream_error", "The backend's answer was interrupted or made no sense.", adviseNothing},
 	helixflow.KindBackendCredential: {502, typeServer, "upstream_error", "The backend refused the router's credential. This is for the router's operator to mend.", adviseNoRetry},
 	helixflow.KindBackendTimeout:    {504, typeServer, "upstream_timeout", "The backend did not answer in time.", adviseNothing},

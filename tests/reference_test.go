@@ -174,7 +174,15 @@ func metricsPage(t *testing.T) string {
 	model.FirstToken(time.Second)
 	model.Tokens(helixflow.Usage{Reported: true, InputTokens: 1, CachedTokens: 1, OutputTokens: 1, ReasoningTokens: 1})
 	m.Overhead(time.Millisecond)
-	m.Backend("b", func() float64 { return 1 }).Request(200)
+	backend := m.Backend("b", func() float64 { return 1 })
+	backend.Request(200)
+	backend.Watch(&metric.BackendWatch{
+		States: []string{"healthy"}, State: func() int { return 0 }, Certificate: func() time.Time { return time.Unix(1, 0) },
+	})
+	m.Pool("p", func() bool { return false })
+	m.Reloaded(true, time.Unix(1, 0))
+	m.Certificate("clients", time.Unix(1, 0))
+	m.AccessLog(func() (written, dropped, failures uint64) { return 1, 1, 1 })
 	var scrape strings.Builder
 	m.WritePrometheus(&scrape)
 

@@ -5,13 +5,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/helixflow/helixflow/admin"
@@ -20,6 +20,7 @@ import (
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/build"
+	"github.com/helixflow/helixflow/internal/handover"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/router"
 )
@@ -28,44 +29,50 @@ const adminGrace = 2 * time.Second // for the admin listener's last answers
 
 // app is everything a serving process holds.
 type app struct {
-	file    string // the configuration's; empty with --backend
-	flags   overrides
-	log     *slog.Logger
-	level   *slog.LevelVar
-	began   time.Time
-	metrics *metric.Metrics
-	fleet   *backends.Fleet
-	engines map[string]*sim.Running // simulated backends, by name
-	edge    *router.Server
-	admin   *admin.Server
-	watcher *configs.Watcher
+	settings  ServeCmd // what the command line says
+	log       *slog.Logger
+	level     *slog.LevelVar
+	began     time.Time
+	metrics   *metric.Metrics
+	fleet     *backends.Fleet
+	fallbacks router.Fallbacks
+	engines   map[string]*sim.Running // simulated backends, by name
+	edge      *router.Server
+	admin     *admin.Server
 
 	plan       atomic.Pointer[plan]
-	certs      atomic.Pointer[certificates]
+	certs      atomic.Pointer[certificate]
 	lastReload atomic.Pointer[admin.LastReload]
-	reloading  sync.Mutex // one reload at a time; guards access
+	reloading  sync.Mutex // one reload at a time; guards the fields below
+	snapshot   *router.Snapshot
+	watcher    *configs.Watcher
 	access     *accesslog.Log
 
 	clients *net.TCPListener
 	control net.Listener
+	offer   *handover.Handler
+	manager *handover.Notifier
+	hup     chan os.Signal
 	failed  chan error // what a listener died of
 	stop    chan struct{}
 	stopped sync.Once
 }
 
 // newApp puts the parts together; nothing listens yet but simulated engines.
-func newApp(cfg *configs.Config, file string, flags overrides, log *slog.Logger, level *slog.LevelVar) (*app, error) {
+func newApp(cfg *configs.Config, settings ServeCmd, log *slog.Logger, level *slog.LevelVar) (*app, error) {
 	a := &app{
-		file: file, flags: flags, log: log, level: level,
+		settings: settings, log: log, level: level,
 		began:   time.Now(),
 		metrics: metric.New(),
 		engines: make(map[string]*sim.Running),
 		failed:  make(chan error, 2),
+		hup:     make(chan os.Signal, 1),
 		stop:    make(chan struct{}),
 	}
 	v := build.Info()
 	a.metrics.SetBuild(v.Version, v.Commit, v.Go)
 	a.fleet = backends.NewFleet(a.metrics)
+	a.fleet.OnTransition(a.logTransition)
 	if err := a.wire(cfg); err != nil {
 		a.close()
 		return nil, err
@@ -73,65 +80,77 @@ func newApp(cfg *configs.Config, file string, flags overrides, log *slog.Logger,
 	return a, nil
 }
 
-// start listens, and serves in the background.
+// start opens or takes the listeners, serves on them in the background, and only
+// then lets go whoever served on them before.
 func (a *app) start() error {
+	signal.Notify(a.hup, syscall.SIGHUP) // before Ready: systemd may send it from then on
+	var err error
+	if a.manager, err = handover.NewNotifier(); err != nil {
+		return err
+	}
 	s := a.plan.Load().cfg.Server
-	ln, err := net.Listen("tcp", s.Listen)
+	opened, err := openSockets(s, a.settings.Takeover, a.log)
 	if err != nil {
-		return fmt.Errorf("cannot listen for clients: %w", err)
+		return err
 	}
-	a.clients = ln.(*net.TCPListener)
-	if a.control, err = net.Listen("tcp", s.Admin); err != nil {
-		_ = ln.Close()
-		a.clients = nil
-		return fmt.Errorf("cannot listen for the admin API: %w", err)
-	}
+	a.clients, a.control = opened.clients, opened.admin
 	go func() { a.failed <- a.edge.Serve(a.clients) }()
 	go func() { a.failed <- a.admin.Serve(a.control) }()
+	if err := opened.commit(); err != nil {
+		return err
+	}
+	if s.Handover != "" {
+		both := map[string]net.Listener{clientsName: a.clients, adminName: a.control}
+		if a.offer, err = handover.Serve(s.Handover, both, a.log); err != nil {
+			return err
+		}
+	}
 	a.watch()
 	a.log.Info("serving", "clients", a.clients.Addr().String(), "admin", a.control.Addr().String(), "version", build.Info().Version)
+	a.told(a.manager.Ready("serving"))
 	return nil
 }
 
 // watch reloads when the file changes. Without a watch SIGHUP still works.
 func (a *app) watch() {
-	if a.file == "" {
+	if a.settings.Config == "" {
 		return
 	}
-	w, err := configs.Watch(a.file, func() { _, _ = a.reload(context.Background()) }, a.log)
+	w, err := configs.Watch(a.settings.Config, func() { _, _ = a.reload(context.Background()) }, a.log)
 	if err != nil {
 		a.log.Warn("cannot watch the configuration; SIGHUP and POST /-/reload still work", "error", err)
 		return
 	}
 	a.reloading.Lock()
+	defer a.reloading.Unlock()
 	a.watcher = w
-	a.reloading.Unlock()
-	w.SetPaths(configs.Inspect(a.file).Files)
+	w.SetPaths(configs.Inspect(a.settings.Config).Files)
 }
 
-// wait serves until it is told to stop or a listener dies, then drains and closes.
-func (a *app) wait(ctx context.Context) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, reloadSignals...)
-	defer signal.Stop(hup)
-	a.notify("READY=1")
-	var err error
-	for running := true; running; {
-		select {
-		case <-ctx.Done():
-			running = false
-		case <-a.stop:
-			running = false
-		case err = <-a.failed:
-			a.failed <- err
-			running = false
-		case <-hup:
-			_, _ = a.reload(ctx)
-			a.reopenAccess()
-		}
+// told logs that the service manager could not be told something.
+func (a *app) told(err error) {
+	if err != nil {
+		a.log.Warn("the service manager does not hear", "error", err)
 	}
-	a.notify("STOPPING=1")
+}
+
+// wait serves until it is told to stop, a new process has taken over or a
+// listener dies; then it drains and closes.
+func (a *app) wait(ctx context.Context) error {
+	defer signal.Stop(a.hup)
+	watching, stop := context.WithCancel(context.Background())
+	var watched sync.WaitGroup
+	watched.Go(func() { a.manager.Watch(watching, func() bool { return true }) })
+	defer watched.Wait()
+	defer stop()
 	s := a.plan.Load().cfg.Server
+	lameDuck, err := a.untilEnd(ctx)
+	if p := a.plan.Load(); lameDuck {
+		s = p.cfg.Server
+	} else {
+		s, s.LameDuck = p.cfg.Server, 0
+	}
+	a.told(a.manager.Stopping("draining"))
 	a.log.Info("draining", "at_most", s.DrainTimeout.String())
 	a.edge.Drain(context.Background(), s.LameDuck, s.DrainTimeout)
 	a.close()
@@ -139,14 +158,41 @@ func (a *app) wait(ctx context.Context) error {
 	return err
 }
 
+// untilEnd waits for the end of serving. Whoever balances load in front needs a
+// lame duck to notice, but not where another process serves the same address.
+func (a *app) untilEnd(ctx context.Context) (lameDuck bool, err error) {
+	for {
+		select {
+		case <-a.hup:
+			_, _ = a.reload(ctx)
+			a.reopenAccess()
+		case <-ctx.Done():
+			return true, nil
+		case <-a.stop:
+			return true, nil
+		case <-a.offer.Given():
+			_ = a.control.Close() // health is the new process's to tell
+			return false, nil
+		case err := <-a.failed:
+			a.failed <- err
+			return true, err
+		}
+	}
+}
+
 // drain begins what SIGTERM begins.
 func (a *app) drain() { a.stopped.Do(func() { close(a.stop) }) }
 
 // close ends what newApp and start began, in the reverse order.
 func (a *app) close() {
-	if a.watcher != nil {
-		a.watcher.Close()
+	a.reloading.Lock()
+	w := a.watcher
+	a.watcher = nil
+	a.reloading.Unlock()
+	if w != nil {
+		w.Close()
 	}
+	a.offer.Close()
 	if a.edge != nil {
 		a.edge.Close()
 	}

@@ -25,12 +25,13 @@ const (
 
 // cli is the grammar of the command line. Serve keeps its settings in serve.go.
 type cli struct {
-	Serve   ServeCmd   `cmd:"" help:"Serve the API in front of the configured backends."`
-	Check   CheckCmd   `cmd:"" help:"Check a configuration file and name every problem in it."`
-	Diff    DiffCmd    `cmd:"" help:"Tell what a reload would change."`
-	Keys    KeysCmd    `cmd:"" help:"Make, hash and inspect API keys."`
-	Sim     SimCmd     `cmd:"" help:"Run a simulated inference engine."`
-	Version VersionCmd `cmd:"" help:"Print the version."`
+	Serve       ServeCmd       `cmd:"" help:"Serve the API in front of the configured backends."`
+	Check       CheckCmd       `cmd:"" help:"Check a configuration file and name every problem in it."`
+	Diff        DiffCmd        `cmd:"" help:"Tell what a reload would change."`
+	Keys        KeysCmd        `cmd:"" help:"Make, hash and inspect API keys."`
+	Sim         SimCmd         `cmd:"" help:"Run a simulated inference engine."`
+	Healthcheck HealthcheckCmd `cmd:"" help:"Ask the router on this machine whether it lives; for containers."`
+	Version     VersionCmd     `cmd:"" help:"Print the version."`
 }
 
 // Env is what a subcommand may touch of the world around the process. Tests

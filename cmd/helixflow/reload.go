@@ -4,11 +4,12 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/helixflow/helixflow/admin"
 	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/router"
 )
 
@@ -22,18 +23,23 @@ type plan struct {
 // reload reads the file again and puts it into force, or says what is wrong
 // with it and changes nothing. Calls take turns.
 func (a *app) reload(context.Context) (admin.Reloaded, error) {
-	if a.file == "" {
+	if a.settings.Config == "" {
 		return admin.Reloaded{}, admin.ErrNoFile
 	}
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	a.notify("RELOADING=1")
-	defer a.notify("READY=1")
+	a.told(a.manager.Reloading())
 	done, err := a.reloadLocked()
-	a.lastReload.Store(&admin.LastReload{At: time.Now(), Error: errorText(err)})
-	a.metrics.Reload(err == nil, time.Now())
+	now := time.Now()
+	last := &admin.LastReload{At: now}
 	if err != nil {
-		a.log.Error("the configuration was not reloaded; the one in force stays", "file", a.file, "error", err)
+		last.Error = err.Error()
+	}
+	a.lastReload.Store(last)
+	a.metrics.Reloaded(err == nil, now)
+	a.told(a.manager.Ready("serving"))
+	if err != nil {
+		a.log.Error("the configuration was not reloaded; the one in force stays", "file", a.settings.Config, "error", err)
 		return done, err
 	}
 	a.log.Info("configuration in force", "generation", done.Generation, "changes", len(done.Changes))
@@ -47,7 +53,7 @@ func (a *app) reload(context.Context) (admin.Reloaded, error) {
 
 func (a *app) reloadLocked() (admin.Reloaded, error) {
 	old := a.plan.Load()
-	report := configs.Inspect(a.file)
+	report := configs.Inspect(a.settings.Config)
 	if a.watcher != nil {
 		a.watcher.SetPaths(report.Files) // also of a file that is wrong: what it lacks may come
 	}
@@ -55,7 +61,7 @@ func (a *app) reloadLocked() (admin.Reloaded, error) {
 		return admin.Reloaded{}, report.Problems
 	}
 	next := report.Config
-	a.flags.apply(next)
+	a.settings.override(next)
 	if err := keepGenerated(old.cfg, next); err != nil {
 		return admin.Reloaded{}, err
 	}
@@ -69,36 +75,84 @@ func (a *app) reloadLocked() (admin.Reloaded, error) {
 
 // enforce compiles cfg and makes it the plan, whole or not at all.
 func (a *app) enforce(cfg *configs.Config, generation uint64) error {
-	certs, err := loadCertificates(cfg.Server.TLS)
+	certs, err := loadCertificate(cfg.Server.TLS)
 	if err != nil {
 		return err
 	}
-	access, err := a.openAccess(cfg)
+	snapshot, err := router.Compile(cfg, router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Sim: a.engine}, generation)
 	if err != nil {
+		if a.snapshot != nil {
+			a.snapshot.Retain(a.fleet) // let go of what was adopted for nothing
+		}
 		return err
 	}
-	snapshot, err := router.Compile(cfg, router.World{Fleet: a.fleet, Metrics: a.metrics, Sim: a.engine}, generation)
-	if err != nil {
-		access.discard()
+	if err := a.setAccess(cfg.Log); err != nil {
+		a.snapshot.Retain(a.fleet)
 		return err
 	}
 	if a.admin != nil {
 		if err := a.admin.SetToken(cfg.Server.AdminToken); err != nil {
-			access.discard()
 			return err
 		}
 	}
-	access.adopt(a)
 	a.certs.Store(certs)
+	a.metrics.Certificate("clients", certs.end())
 	a.level.Set(levelOf(cfg.Log.Level))
 	a.edge.Publish(snapshot)
-	snapshot.Retire(a.fleet)
+	snapshot.Retain(a.fleet)
+	a.snapshot = snapshot
 	a.plan.Store(&plan{cfg: cfg, generation: generation, since: time.Now()})
 	return nil
 }
 
+// setAccess opens the access log that l wants, unless it is open already, and
+// closes the one before.
+func (a *app) setAccess(l configs.Log) error {
+	if p := a.plan.Load(); p != nil && sameAccess(p.cfg.Log, l) {
+		return nil
+	}
+	var next *accesslog.Log
+	if l.Access != "off" {
+		var err error
+		o := accesslog.Options{Sample: l.AccessSample.Float(), MaxSize: l.AccessMaxSize, Keep: l.AccessKeep, Log: a.log}
+		if next, err = accesslog.Open(l.Access, o); err != nil {
+			return fmt.Errorf("cannot open the access log: %w", err)
+		}
+	}
+	old := a.access
+	a.access = next
+	a.edge.SetAccess(next)
+	a.metrics.AccessLog(accessCounts(next))
+	if err := old.Close(); err != nil {
+		a.log.Warn("cannot close the access log that was", "error", err)
+	}
+	return nil
+}
+
+// accessCounts is what a scrape shows of the access log.
+func accessCounts(l *accesslog.Log) func() (written, dropped, failures uint64) {
+	if l == nil {
+		return nil
+	}
+	return func() (written, dropped, failures uint64) {
+		s := l.Stats()
+		return s.Written, s.Dropped, s.Failures
+	}
+}
+
+func sameAccess(a, b configs.Log) bool {
+	return a.Access == b.Access && a.AccessSample == b.AccessSample && a.AccessMaxSize == b.AccessMaxSize && a.AccessKeep == b.AccessKeep
+}
+
+// reopenAccess is for whoever has moved the file away.
+func (a *app) reopenAccess() {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	a.access.Reopen()
+}
+
 // keepGenerated gives the keys that are made at each start the hashes of this
-// start, and makes those that are new.
+// start. One that is new has none yet.
 func keepGenerated(old, next *configs.Config) error {
 	type name struct{ tenant, key string }
 	hashes := map[name]string{}
@@ -117,17 +171,10 @@ func keepGenerated(old, next *configs.Config) error {
 			}
 			hash, ok := hashes[name{t.Name, t.Keys[j].Name}]
 			if !ok {
-				return errors.New("cannot reload tenant " + t.Name + ": key " + t.Keys[j].Name + " is to be generated, which happens at a start only")
+				return fmt.Errorf("cannot reload: key %s of tenant %s is to be generated, which happens at a start only", t.Keys[j].Name, t.Name)
 			}
 			t.Keys[j].Hash = hash
 		}
 	}
 	return nil
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }

@@ -16,10 +16,11 @@ import (
 
 // ServeCmd is "helixflow serve".
 type ServeCmd struct {
-	Config  string `short:"c" placeholder:"FILE" help:"Configuration file."`
-	Backend string `placeholder:"URL" help:"Front this one engine without a file: every model it lists, on loopback, with a generated key."`
-	Listen  string `placeholder:"ADDR" help:"Address for clients, instead of the configuration's."`
-	Admin   string `placeholder:"ADDR" help:"Address for health and metrics, instead of the configuration's."`
+	Config   string `short:"c" placeholder:"FILE" help:"Configuration file."`
+	Backend  string `placeholder:"URL" help:"Front this one engine without a file: every model it lists, on loopback, with a generated key."`
+	Listen   string `placeholder:"ADDR" help:"Address for clients, instead of the configuration's."`
+	Admin    string `placeholder:"ADDR" help:"Address for health and metrics, instead of the configuration's."`
+	Takeover bool   `help:"Take the listeners from the process behind server.handover, which then drains."`
 }
 
 // Run serves until the process is asked to stop, then drains.
@@ -32,7 +33,9 @@ func (c *ServeCmd) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	a, err := newApp(cfg, newLog(cfg.Log.Level, env.Stderr))
+	level := new(slog.LevelVar)
+	level.Set(levelOf(cfg.Log.Level))
+	a, err := newApp(cfg, *c, newLog(level, env.Stderr), level)
 	if err != nil {
 		return err
 	}
@@ -68,13 +71,18 @@ func (c *ServeCmd) load(env *Env) (*configs.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.override(cfg)
+	return cfg, nil
+}
+
+// override puts what the command line says in the place of what the file says.
+func (c *ServeCmd) override(cfg *configs.Config) {
 	if c.Listen != "" {
 		cfg.Server.Listen = c.Listen
 	}
 	if c.Admin != "" {
 		cfg.Server.Admin = c.Admin
 	}
-	return cfg, nil
 }
 
 // oneBackend is the configuration of --backend.
@@ -87,13 +95,18 @@ models: [{name: "*", targets: [{pool: backend}]}]
 `, quoted)
 }
 
-// newLog is the operational log: text for a person, JSON for a collector.
-func newLog(level string, w io.Writer) *slog.Logger {
+// levelOf is a level as the configuration names it.
+func levelOf(name string) slog.Level {
 	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo
+	if err := l.UnmarshalText([]byte(name)); err != nil {
+		return slog.LevelInfo
 	}
-	o := &slog.HandlerOptions{Level: l}
+	return l
+}
+
+// newLog is the operational log: text for a person, JSON for a collector.
+func newLog(level slog.Leveler, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
 	if f, ok := w.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 			return slog.New(slog.NewTextHandler(w, o))

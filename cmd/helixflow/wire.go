@@ -5,55 +5,84 @@ package main
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"time"
 
 	"github.com/helixflow/helixflow/admin"
 	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/bench/sim"
 	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/internal/build"
 	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/router"
 )
 
-// wire makes the edge and the admin API, and publishes the first snapshot.
-func (a *app) wire() error {
-	s := a.cfg.Server
-	certs, err := serverTLS(s.TLS)
-	if err != nil {
+// wire makes the edge and the admin API, and puts the first plan into force.
+func (a *app) wire(cfg *configs.Config) error {
+	s := cfg.Server
+	o := router.Options{MaxHeader: int(s.MaxHeader), HalfClose: s.HalfClose, Metrics: a.metrics, Log: a.log}
+	if s.TLS.Cert != "" {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: a.certificateNow}
+	}
+	var err error
+	if a.edge, err = router.NewServer(o); err != nil {
 		return err
 	}
-	a.edge, err = router.NewServer(router.Options{
-		MaxHeader:    int(s.MaxHeader),
-		HalfClose:    s.HalfClose,
-		LameDuck:     s.LameDuck,
-		DrainTimeout: s.DrainTimeout,
-		TLS:          certs,
-		Metrics:      a.metrics,
+	a.admin, err = admin.New(s.Admin, admin.Deps{
+		Readiness:    a.edge,
+		Backends:     fleetView{a},
+		Status:       a.status,
+		Config:       func() any { return a.plan.Load().cfg },
+		Reload:       a.reload,
+		Drain:        a.drain,
+		WriteMetrics: a.metrics.WritePrometheus,
+		Token:        s.AdminToken,
 		Log:          a.log,
 	})
 	if err != nil {
 		return err
 	}
-	snapshot, err := router.Compile(a.cfg, router.World{Fleet: a.fleet, Metrics: a.metrics, Sim: a.engine}, 1)
-	if err != nil {
-		return err
-	}
-	a.edge.Publish(snapshot)
-	a.admin, err = admin.New(s.Admin, admin.Deps{Readiness: a.edge, WriteMetrics: a.metrics.WritePrometheus, Log: a.log})
-	return err
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	return a.enforce(cfg, 1)
 }
 
-// serverTLS loads the certificate clients see; nil for plain HTTP.
-func serverTLS(t configs.ServerTLS) (*tls.Config, error) {
+// certificate is what clients are shown; nil for plain HTTP.
+type certificate struct{ pair tls.Certificate }
+
+// loadCertificate reads the files of t; nil when it names none.
+func loadCertificate(t configs.ServerTLS) (*certificate, error) {
 	if t.Cert == "" {
 		return nil, nil
 	}
 	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err == nil && pair.Leaf == nil {
+		pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0])
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot load server.tls: %w", err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, nil
+	return &certificate{pair: pair}, nil
+}
+
+// end is when the certificate runs out; zero without one.
+func (c *certificate) end() time.Time {
+	if c == nil {
+		return time.Time{}
+	}
+	return c.pair.Leaf.NotAfter
+}
+
+// certificateNow is the certificate of the plan in force.
+func (a *app) certificateNow(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c := a.certs.Load(); c != nil {
+		return &c.pair, nil
+	}
+	return nil, errors.New("no certificate: TLS was switched off and waits for a restart")
 }
 
 // engine starts the simulated engine with this name, once, and returns its URL.
@@ -97,4 +126,82 @@ func generateKeys(cfg *configs.Config) ([]generatedKey, error) {
 		}
 	}
 	return made, nil
+}
+
+// fleetView is the fleet as the admin API wants it.
+type fleetView struct{ a *app }
+
+// List implements admin.Backends.
+func (v fleetView) List() []admin.Backend {
+	now := time.Now()
+	var list []admin.Backend
+	for _, e := range v.a.fleet.Status() {
+		b := admin.Backend{
+			Pool: e.Pool, URL: e.URL, State: admin.State(e.State.String()), Reason: e.Reason, Warning: e.Warning,
+			Since: e.Since, InFlight: e.InFlight, Ejections: e.Ejections,
+			LastError: e.LastError, LastErrorAt: e.LastErrorAt, CertificateEnds: e.Certificate,
+		}
+		if e.ComesBack > 0 {
+			b.BackAt = now.Add(e.ComesBack)
+		}
+		b.Weight, b.MaxInFlight = configured(v.a.plan.Load().cfg, e.Pool, e.URL)
+		list = append(list, b)
+	}
+	return list
+}
+
+// configured is what the plan says of a backend; zeros when it has left the file.
+func configured(cfg *configs.Config, pool, url string) (weight, maxInflight int) {
+	for _, p := range cfg.Pools {
+		for _, b := range p.Backends {
+			if p.Name == pool && b.URL == url {
+				return b.Weight, b.MaxInflight
+			}
+		}
+	}
+	return 0, 0
+}
+
+// Drain implements admin.Backends.
+func (v fleetView) Drain(pool, url string) error { return known(v.a.fleet.Drain(pool, url)) }
+
+// Undrain implements admin.Backends.
+func (v fleetView) Undrain(pool, url string) error { return known(v.a.fleet.Undrain(pool, url)) }
+
+func known(err error) error {
+	if errors.Is(err, backends.ErrNoEndpoint) {
+		return admin.ErrNoBackend
+	}
+	return err
+}
+
+// status is what the status page shows besides the backends.
+func (a *app) status() admin.Status {
+	p := a.plan.Load()
+	s := admin.Status{
+		Version: build.Info(),
+		Started: a.began,
+		Config:  admin.ConfigStatus{File: a.settings.Config, Generation: p.generation, Loaded: p.since},
+	}
+	if last := a.lastReload.Load(); last != nil {
+		s.Config.LastReload = *last
+	}
+	for _, m := range a.metrics.Totals() {
+		s.Models = append(s.Models, admin.Model{
+			Name: m.Name, Requests: m.Requests, Failed: m.Failed, InputTokens: m.InputTokens, OutputTokens: m.OutputTokens,
+		})
+	}
+	for _, e := range a.edge.Errors() {
+		s.Errors = append(s.Errors, admin.Event{At: e.At, Source: e.Source, Text: e.Text, Count: e.Count})
+	}
+	return s
+}
+
+// logTransition tells the operator that a backend's state has changed.
+func (a *app) logTransition(t backends.Transition) {
+	log := a.log.Info
+	if t.To != backends.Healthy && t.To != backends.SlowStart {
+		log = a.log.Warn
+	}
+	log("backend state", "pool", t.Pool, "backend", t.URL, "from", t.From.String(), "to", t.To.String(), "reason", t.Reason)
 }

@@ -24,6 +24,7 @@ type Metrics struct {
 	clientDisconnects atomic.Uint64
 	streamTruncations atomic.Uint64
 	panics            atomic.Uint64
+	operations        operations
 
 	mu       sync.Mutex // guards the fields below, not what they point at
 	build    []string   // labels of helixflow_build_info
@@ -132,6 +133,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.sample(streamTruncations.name, m.streamTruncations.Load())
 	t.family(panics)
 	t.sample(panics.name, m.panics.Load())
+	m.operations.write(&t)
 	_, _ = w.Write(t.b)
 	metrics.WriteProcessMetrics(w)
 	metrics.WriteFDMetrics(w)

@@ -76,9 +76,11 @@ func ours(series map[string]float64) map[string]float64 {
 func TestScrapeAtZero(t *testing.T) {
 	got := scrape(t, New())
 	assert.Equal(t, map[string]float64{
-		"helixflow_client_disconnects_total": 0,
-		"helixflow_stream_truncations_total": 0,
-		"helixflow_panics_total":             0,
+		"helixflow_client_disconnects_total":               0,
+		"helixflow_stream_truncations_total":               0,
+		"helixflow_panics_total":                           0,
+		`helixflow_config_reloads_total{result="done"}`:    0,
+		`helixflow_config_reloads_total{result="refused"}`: 0,
 	}, ours(got))
 	assert.Contains(t, got, "go_goroutines")
 	assert.Contains(t, got, "process_resident_memory_bytes")

@@ -9,22 +9,29 @@ type family struct{ name, kind, help string }
 
 // The families, in the order they are written.
 var (
-	buildInfo          = family{"helixflow_build_info", "gauge", "Always 1; the labels say which build runs."}
-	requestsTotal      = family{"helixflow_requests_total", "counter", "Finished requests by the status the client was answered; 499 when it left."}
-	requestDuration    = family{"helixflow_request_duration_seconds", "histogram", "Time from a request's first byte to its answer's last."}
-	timeToFirstToken   = family{"helixflow_time_to_first_token_seconds", "histogram", "Time from a request's first byte to the first token sent to the client, streams only."}
-	tokensTotal        = family{"helixflow_tokens_total", "counter", "Tokens as backends reported them; cached is part of input, reasoning is part of output."}
-	overheadSeconds    = family{"helixflow_overhead_seconds", "histogram", "Time the router itself added to a request."}
-	backendRequests    = family{"helixflow_backend_requests_total", "counter", "Tries on a backend by the status it answered; none when no answer came."}
-	backendRetries     = family{"helixflow_backend_retries_total", "counter", "Tries that failed on a backend and were followed by another."}
-	backendInflight    = family{"helixflow_backend_inflight", "gauge", "Requests on a backend now."}
-	backendEjections   = family{"helixflow_backend_ejections_total", "counter", "Times a backend was taken out because it failed."}
-	backendState       = family{"helixflow_backend_state", "gauge", "1 for the state a backend is in, 0 for the others."}
-	backendCertificate = family{"helixflow_backend_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate that a backend showed last runs out, in Unix time."}
-	poolPanic          = family{"helixflow_pool_panic", "gauge", "1 while less than half of a pool is healthy, so that ejections are ignored."}
-	clientDisconnects  = family{"helixflow_client_disconnects_total", "counter", "Clients that left before their answer was complete."}
-	streamTruncations  = family{"helixflow_stream_truncations_total", "counter", "Streams a backend cut after the client had begun to read."}
-	panics             = family{"helixflow_panics_total", "counter", "Panics that were caught."}
+	buildInfo           = family{"helixflow_build_info", "gauge", "Always 1; the labels say which build runs."}
+	requestsTotal       = family{"helixflow_requests_total", "counter", "Finished requests by the status the client was answered; 499 when it left."}
+	requestDuration     = family{"helixflow_request_duration_seconds", "histogram", "Time from a request's first byte to its answer's last."}
+	timeToFirstToken    = family{"helixflow_time_to_first_token_seconds", "histogram", "Time from a request's first byte to the first token sent to the client, streams only."}
+	tokensTotal         = family{"helixflow_tokens_total", "counter", "Tokens as backends reported them; cached is part of input, reasoning is part of output."}
+	overheadSeconds     = family{"helixflow_overhead_seconds", "histogram", "Time the router itself added to a request."}
+	backendRequests     = family{"helixflow_backend_requests_total", "counter", "Tries on a backend by the status it answered; none when no answer came."}
+	backendRetries      = family{"helixflow_backend_retries_total", "counter", "Tries that failed on a backend and were followed by another."}
+	backendInflight     = family{"helixflow_backend_inflight", "gauge", "Requests on a backend now."}
+	backendEjections    = family{"helixflow_backend_ejections_total", "counter", "Times a backend was taken out because it failed."}
+	backendState        = family{"helixflow_backend_state", "gauge", "1 for the state a backend is in, 0 for the others."}
+	backendCertificate  = family{"helixflow_backend_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate that a backend showed last runs out, in Unix time."}
+	poolPanic           = family{"helixflow_pool_panic", "gauge", "1 while less than half of a pool is healthy, so that ejections are ignored."}
+	clientDisconnects   = family{"helixflow_client_disconnects_total", "counter", "Clients that left before their answer was complete."}
+	streamTruncations   = family{"helixflow_stream_truncations_total", "counter", "Streams a backend cut after the client had begun to read."}
+	configReloads       = family{"helixflow_config_reloads_total", "counter", "Tries to put another configuration into force."}
+	configReloadSuccess = family{"helixflow_config_last_reload_success", "gauge", "1 if the last reload was put into force, 0 if it was refused; absent before the first."}
+	configReloadTime    = family{"helixflow_config_last_reload_timestamp_seconds", "gauge", "When the last reload was tried, in Unix time."}
+	tlsCertificateEnd   = family{"helixflow_tls_certificate_expiry_timestamp_seconds", "gauge", "When the certificate that a listener shows runs out, in Unix time."}
+	tlsCertificateDays  = family{"helixflow_tls_certificate_days_left", "gauge", "Days until then; below zero when it has run out."}
+	accessLogLines      = family{"helixflow_access_log_lines_total", "counter", "Lines of the access log; dropped ones had no room or could not be written."}
+	accessLogFailures   = family{"helixflow_access_log_failures_total", "counter", "Writes to the access log that failed."}
+	panics              = family{"helixflow_panics_total", "counter", "Panics that were caught."}
 )
 
 // text collects Prometheus' text exposition format, version 0.0.4.

@@ -1,0 +1,132 @@
+package metric
+
+// What is counted of the router's operation: reloads, certificates, the access
+// log; and what the status page sums up.
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// operations is set when something happens, never by a request.
+type operations struct {
+	mu           sync.Mutex // guards the fields below
+	reloads      [2]uint64  // refused, done
+	reloadedAt   time.Time
+	reloadedWell bool
+	certificates map[string]time.Time // by listener: when it runs out
+	accessLog    func() (written, dropped, failures uint64)
+}
+
+// Reloaded counts a try to put another configuration into force.
+func (m *Metrics) Reloaded(well bool, now time.Time) {
+	o := &m.operations
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reloadedAt, o.reloadedWell = now, well
+	if well {
+		o.reloads[1]++
+	} else {
+		o.reloads[0]++
+	}
+}
+
+// Certificate says when the certificate that a listener shows runs out; a zero
+// time is that it shows none.
+func (m *Metrics) Certificate(listener string, end time.Time) {
+	o := &m.operations
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.certificates == nil {
+		o.certificates = map[string]time.Time{}
+	}
+	if end.IsZero() {
+		delete(o.certificates, listener)
+		return
+	}
+	o.certificates[listener] = end
+}
+
+// AccessLog has the counts of the access log written with each scrape; nil
+// stops that.
+func (m *Metrics) AccessLog(counts func() (written, dropped, failures uint64)) {
+	o := &m.operations
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.accessLog = counts
+}
+
+func (o *operations) write(t *text) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t.family(configReloads)
+	t.sample(configReloads.name, o.reloads[0], "result", "refused")
+	t.sample(configReloads.name, o.reloads[1], "result", "done")
+	if !o.reloadedAt.IsZero() {
+		well := uint64(0)
+		if o.reloadedWell {
+			well = 1
+		}
+		t.family(configReloadSuccess)
+		t.sample(configReloadSuccess.name, well)
+		t.family(configReloadTime)
+		t.sampleFloat(configReloadTime.name, float64(o.reloadedAt.UnixMilli())/1000)
+	}
+	if len(o.certificates) > 0 {
+		t.family(tlsCertificateEnd)
+		for listener, end := range o.certificates {
+			t.sampleFloat(tlsCertificateEnd.name, float64(end.Unix()), "listener", listener)
+		}
+		t.family(tlsCertificateDays)
+		for listener, end := range o.certificates {
+			t.sampleFloat(tlsCertificateDays.name, time.Until(end).Hours()/24, "listener", listener)
+		}
+	}
+	if o.accessLog != nil {
+		written, dropped, failures := o.accessLog()
+		t.family(accessLogLines)
+		t.sample(accessLogLines.name, written, "result", "written")
+		t.sample(accessLogLines.name, dropped, "result", "dropped")
+		t.family(accessLogFailures)
+		t.sample(accessLogFailures.name, failures)
+	}
+}
+
+// ModelTotals is what was counted for a public model name since the start.
+type ModelTotals struct {
+	Name         string
+	Requests     uint64
+	Failed       uint64 // of those, answered 5xx
+	InputTokens  uint64
+	OutputTokens uint64
+}
+
+// Totals returns every model, by name.
+func (m *Metrics) Totals() []ModelTotals {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]ModelTotals, 0, len(m.models))
+	for _, s := range m.models {
+		list = append(list, s.totals())
+	}
+	slices.SortFunc(list, func(a, b ModelTotals) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+func (s *ModelSeries) totals() ModelTotals {
+	t := ModelTotals{Name: s.name, InputTokens: s.tokens[0].Load(), OutputTokens: s.tokens[2].Load()}
+	for op := range s.requests {
+		for kind := range s.requests[op] {
+			for i := range s.requests[op][kind] {
+				n := s.requests[op][kind][i].Load()
+				t.Requests += n
+				if codes[i].label[0] == '5' {
+					t.Failed += n
+				}
+			}
+		}
+	}
+	return t
+}
