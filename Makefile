@@ -45,8 +45,16 @@ race: ## unit tests under the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race $(PKG)
 
 .PHONY: e2e
-e2e: build ## the built binary from outside, scripts in tests/e2e
-	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/e2e/...
+e2e: build ## the built binary from outside: scripts in tests/e2e, the status page in a browser
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/e2e/... ./tests/admin_page/...
+
+.PHONY: deploy
+deploy: build ## systemd's units, socket activation, upgrades, the container's root; needs systemd's tools
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/deploy/...
+
+.PHONY: chaos
+chaos: build ## dying backends, reloads and drains under load, in short forms
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/chaos/...
 
 .PHONY: compat
 compat: build ## the official OpenAI clients against the built binary; needs python3 and node
@@ -72,10 +80,22 @@ bench: ## every benchmark, or those that match BENCH
 allocs: ## the tests that hold the hot path to zero allocations
 	$(GO) test -count=1 -run 'Alloc' $(PKG)
 
+.PHONY: container-root
+container-root: build ## the container's root filesystem in bin/rootfs, without an engine
+	rm -rf bin/rootfs && deploy/container/build-root.sh bin/rootfs $(BIN)
+
+bin/k6: bench/k6/go.mod bench/k6/go.sum bench/k6/main.go
+	CGO_ENABLED=0 $(GO) -C bench/k6 build -trimpath -ldflags '-s -w' -o ../../$@ .
+
+.PHONY: k6
+k6: build bin/k6 ## k6's smoke test against the quickstart router; builds k6 once
+	HELIXFLOW_BIN=$(BIN) K6=bin/k6 bench/k6/run.sh
+
 .PHONY: long
 long: build ## all that takes over a minute: race with integration, long tests, long fuzzing
 	CGO_ENABLED=1 $(GO) test -count=1 -race -tags integration,long -timeout 2h ./...
 	$(MAKE) fuzz FUZZTIME=5m
+	$(MAKE) k6
 
 ## Check
 

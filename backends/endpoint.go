@@ -19,7 +19,7 @@ const idleMax = 4 * time.Second
 
 // A connection taken up again within this time is not looked at: under load
 // that would add a system call to every request.
-const peekAfter = 2 * time.Millisecond
+const peekAfter = 20 * time.Millisecond
 
 // Spec is what makes an endpoint the one it is: two specs that are equal in
 // Pool, URL and the TLS and proxy settings named by Identity share connections.

@@ -125,7 +125,7 @@ func poolKeys(p *Pool) object {
 
 func healthKeys(h *Health) object {
 	return object{
-		{name: "path", value: text{&h.Path}, doc: "What to GET, 2xx is good; empty only opens a connection."},
+		{name: "path", value: text{&h.Path}, doc: "What to GET: no answer or a 5xx is bad, a 4xx lives and is warned of; empty only opens a connection."},
 		{name: "every", value: duration{&h.Every, 10 * time.Millisecond, time.Hour}, doc: "How often; each second while the backend is out."},
 		{name: "timeout", value: duration{&h.Timeout, time.Millisecond, time.Hour}, doc: "How long an answer may take; at most every, and never more by default."},
 		{name: "unhealthy", value: count{&h.Unhealthy, 1, 100}, doc: "Bad checks in a row that take the backend out."},

@@ -111,7 +111,7 @@ func (p *Pool) Credentials() []secret.Text {
 // requests tell. ROUTING 2.8, PROMISES 4.2 row 34.
 type Health struct {
 	Off       bool          // health: off; what follows then has no meaning
-	Path      string        // GET, 2xx is good; starts with /; "" (default) is a TCP connection instead
+	Path      string        // GET: no answer or a 5xx is bad, a 4xx lives and is warned of; starts with /; "" (default) is a TCP connection instead
 	Every     time.Duration // default 5s, jittered; each second while the backend is out
 	Timeout   time.Duration // default 2s, at most Every
 	Unhealthy int           // default 3: bad checks in a row that take it out

@@ -62,7 +62,9 @@ func (e *Exchange) acquire(now time.Time) (*Attempt, *target) {
 	for step := range r.groups {
 		g := (begin + step) % len(r.groups) // those before it come last
 		if a, t := e.acquireIn(r.groups[g], now); a != nil {
-			if g > begin && r.hold > 0 {
+			// Only what the first try finds unusable is: a later one may just have
+			// tried all of it.
+			if g > begin && r.hold > 0 && e.tries == 0 {
 				r.fallback.fell(g, now, r.hold)
 			}
 			return a, t
@@ -74,6 +76,9 @@ func (e *Exchange) acquire(now time.Time) (*Attempt, *target) {
 // acquireIn splits by weight among the targets of one priority that have an
 // endpoint left.
 func (e *Exchange) acquireIn(g group, now time.Time) (*Attempt, *target) {
+	if g.end-g.first == 1 { // nothing to split
+		return e.acquireOf(g.first, now), &e.name.route.targets[g.first]
+	}
 	for {
 		i := e.weighted(g, now)
 		if i < 0 {
@@ -87,12 +92,6 @@ func (e *Exchange) acquireIn(g group, now time.Time) (*Attempt, *target) {
 
 // weighted draws one of the group's targets that have an endpoint left, or -1.
 func (e *Exchange) weighted(g group, now time.Time) int {
-	if g.end-g.first == 1 {
-		if e.untried(g.first, now).Empty() {
-			return -1
-		}
-		return g.first
-	}
 	total := 0
 	for i := g.first; i < g.end; i++ {
 		if !e.untried(i, now).Empty() {

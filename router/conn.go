@@ -34,9 +34,11 @@ const (
 	lingerGap  = 2 * time.Second
 )
 
-// The states of a connection, for a drain: an idle one may be closed at once.
+// The states of a connection, for a drain. An idle one may be closed at once,
+// as its client knows; on a fresh one the first request may be on its way.
 const (
-	connIdle int32 = iota
+	connFresh int32 = iota
+	connIdle
 	connBusy
 	connClosed
 )
@@ -48,6 +50,7 @@ type clientConn struct {
 	state atomic.Int32
 
 	srv        *Server
+	accepted   time.Time
 	raw        net.Conn
 	nc         net.Conn      // raw, or TLS over it
 	br         *bufio.Reader // nil while nothing is read
@@ -107,16 +110,16 @@ func (c *clientConn) await() bool {
 	if c.br.Buffered() == 0 {
 		if c.served { // before the first request headerTime bounds the wait
 			c.armRead(time.Now(), idleTime)
-		}
-		c.state.Store(connIdle)
-		if c.srv.stopping.Load() {
-			return false
+			c.state.Store(connIdle)
+			if c.srv.stopping.Load() {
+				return false
+			}
 		}
 		if _, err := c.br.Peek(1); err != nil {
 			return false
 		}
 	}
-	if !c.state.CompareAndSwap(connIdle, connBusy) && c.state.Load() != connBusy {
+	if s := c.state.Load(); s == connClosed || s != connBusy && !c.state.CompareAndSwap(s, connBusy) {
 		return false
 	}
 	if err := c.readHead(); err != nil {

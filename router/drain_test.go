@@ -84,3 +84,23 @@ func TestDrain(t *testing.T) {
 	requireTook(t, began, 800*time.Millisecond)
 	assert.Zero(t, w.srv.inflight.Load())
 }
+
+// A connection that was accepted before the drain gets an answer to the request
+// that was on its way.
+func TestDrainAnswersWhoHasJustCome(t *testing.T) {
+	w := newWorld(t, open("", newBackend(t, func(a *asked) bool { a.write(jsonAnswer(`{}`)); return true })))
+	c := w.dial(t)
+	require.Eventually(t, func() bool { return w.srv.open() == 1 }, time.Second, time.Millisecond)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		w.srv.Drain(t.Context(), 0, 5*time.Second)
+	}()
+	require.Eventually(t, w.srv.stopping.Load, time.Second, time.Millisecond)
+	_, err := io.WriteString(c, chat(simple))
+	require.NoError(t, err)
+	a := readAnswer(t, bufio.NewReader(c))
+	assert.Equal(t, 200, a.status)
+	assert.Equal(t, "close", a.header.Get("Connection"))
+	<-drained
+}

@@ -18,6 +18,7 @@ import (
 
 const (
 	drainPoll = 20 * time.Millisecond
+	freshFor  = time.Second             // how long a drain waits for the first request of a new connection
 	cutGrace  = 1500 * time.Millisecond // for error frames to reach their clients
 )
 
@@ -52,6 +53,8 @@ type Server struct {
 
 	mu        sync.Mutex // guards the fields below
 	listeners []*listener
+	closed    bool           // no connection is taken any more
+	accepting sync.WaitGroup // of the loops that accept
 	conns     map[*clientConn]struct{}
 	mirrors   map[*mirrorCopy]struct{}
 }
@@ -91,7 +94,9 @@ func (s *Server) Serve(ln *net.TCPListener) error {
 	l := &listener{TCPListener: ln, log: s.log}
 	s.mu.Lock()
 	s.listeners = append(s.listeners, l)
+	s.accepting.Add(1)
 	s.mu.Unlock()
+	defer s.accepting.Done()
 	for !s.stopping.Load() {
 		raw, err := l.accept()
 		if err != nil {
@@ -120,13 +125,13 @@ func (s *Server) adopt(raw *net.TCPConn, l *listener) {
 
 // attach makes raw a connection of s; nil if s takes none any more.
 func (s *Server) attach(raw net.Conn) *clientConn {
-	c := &clientConn{srv: s, raw: raw, nc: raw, cell: cell{fd: -1}}
+	c := &clientConn{srv: s, raw: raw, nc: raw, cell: cell{fd: -1}, accepted: time.Now()}
 	if s.opt.TLS != nil {
 		c.nc = tls.Server(raw, s.opt.TLS)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping.Load() {
+	if s.closed {
 		_ = raw.Close()
 		return nil
 	}
@@ -187,8 +192,8 @@ func (s *Server) Drain(ctx context.Context, lameDuck, timeout time.Duration) {
 	s.empty(grace)
 }
 
-// stop closes the listeners and every connection that has no request. One that
-// becomes idle later closes itself.
+// stop closes the listeners and every idle connection. One that becomes idle
+// later closes itself; one that was just accepted is answered once.
 func (s *Server) stop() {
 	s.stopping.Store(true)
 	s.mu.Lock()
@@ -196,6 +201,7 @@ func (s *Server) stop() {
 		_ = l.Close()
 	}
 	s.mu.Unlock()
+	s.accepting.Wait() // what was accepted is known now
 	s.each(func(c *clientConn) {
 		if c.state.CompareAndSwap(connIdle, connClosed) {
 			_ = c.raw.Close()
@@ -220,10 +226,14 @@ func (s *Server) empty(ctx context.Context) bool {
 	return true
 }
 
-// running reports whether a request runs, or is just being read.
+// running reports whether a request runs, is just being read, or may be on its
+// way on a new connection.
 func (s *Server) running() bool {
 	busy := s.inflight.Load() > 0
-	s.each(func(c *clientConn) { busy = busy || c.state.Load() == connBusy })
+	s.each(func(c *clientConn) {
+		state := c.state.Load()
+		busy = busy || state == connBusy || state == connFresh && time.Since(c.accepted) < freshFor
+	})
 	return busy
 }
 
@@ -247,6 +257,9 @@ func (s *Server) each(f func(*clientConn)) {
 func (s *Server) Close() {
 	s.draining.Store(true)
 	s.stop()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
 	for s.open() > 0 {

@@ -77,26 +77,15 @@ type subject struct {
 	env     string // NAME=value
 }
 
-// subjects are the small service of this package and, since it takes part, the
-// binary.
-func subjects(t *testing.T) []subject {
-	t.Helper()
-	list := []subject{{"small", []string{os.Args[0]}, roleVariable + "=service"}}
-	if wired(t) {
-		list = append(list, subject{"helixflow", []string{
+// subjects are the binary and, smaller, the service of this package.
+func subjects() []subject {
+	return []subject{
+		{"small", []string{os.Args[0]}, roleVariable + "=service"},
+		{"helixflow", []string{
 			binary, "serve", "-c", filepath.Join(root, "configs/quickstart.yaml"),
 			"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-		}, "HOME=/"})
+		}, "HOME=/"},
 	}
-	return list
-}
-
-// wired reports whether the binary's serve uses internal/handover.
-func wired(t *testing.T) bool {
-	t.Helper()
-	out, code := run(t.Context(), binary, "serve", "--help")
-	require.Zero(t, code, out)
-	return strings.Contains(out, "--takeover")
 }
 
 // systemd opens the sockets, starts the service at the first connection, and
@@ -112,7 +101,7 @@ func TestSocketActivation(t *testing.T) {
 		assert.Equal(t, second, status("http://"+b+"/healthz"), "%s %v", s.name, flags)
 		p.stop(t)
 	}
-	for _, s := range subjects(t) {
+	for _, s := range subjects() {
 		clients := 401
 		if s.name == "helixflow" {
 			clients = 404 // no such path there
@@ -121,7 +110,7 @@ func TestSocketActivation(t *testing.T) {
 		f(s, clients, 200, "--fdname=clients:admin")
 		f(s, 200, clients, "--fdname=admin:clients")
 	}
-	bad := subjects(t)[0]
+	bad := subjects()[0]
 	out, code := activateAtOnce(t, bad, "--fdname=clients:clients")
 	assert.Equal(t, 1, code)
 	assert.Contains(t, out, `cannot take sockets from systemd: two sockets are named "clients"`)
@@ -150,7 +139,7 @@ func activateAtOnce(t *testing.T, s subject, flags ...string) (string, int) {
 
 // What Type=notify, ExecReload= and WatchdogSec= of the unit rely on.
 func TestNotifications(t *testing.T) {
-	for _, s := range subjects(t) {
+	for _, s := range subjects() {
 		address := filepath.Join(t.TempDir(), "notify")
 		c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
 		require.NoError(t, err)

@@ -105,9 +105,6 @@ models: [{name: llama-3.1-8b, targets: [{pool: sim}]}]
 }
 
 func TestUpgrades(t *testing.T) {
-	if !wired(t) {
-		return // internal/handover shows it with processes of its own
-	}
 	const upgrades, perSecond, each = 20, 300, 50
 	config, key := upgradable(t)
 	serve := func() *process {

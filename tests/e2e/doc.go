@@ -30,7 +30,7 @@
 //	    -tls     -hex  BODY is hexadecimal           -fill SIZE  a chat body of that size
 //	    -chunked send BODY chunked                   -within D   the whole answer
 //	    -o FILE  the body goes there instead
-//	    -has TEXT ask again, for at most 5 s, until the body has it
+//	    -has TEXT ask again until the body has it   -for D  but no longer than this, 5 s
 //	    -n N     so often, on one connection; stdout is then a count per outcome
 //	    -bg ID   return after the first byte of body; "join ID" gives the rest
 //	refused STATUS TYPE CODE [PARAM]     the last answer is exactly this OpenAI error object

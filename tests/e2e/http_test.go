@@ -28,7 +28,7 @@ type httpFlags struct {
 	has                string
 	header             list
 	tls, hex, chunked  bool
-	within             time.Duration
+	within, patience   time.Duration
 	n                  int
 }
 
@@ -41,13 +41,14 @@ type pending struct {
 }
 
 func (w *world) http(ts *testscript.TestScript, neg bool, args []string) {
-	o := httpFlags{key: ts.Getenv("KEY"), within: 30 * time.Second, n: 1}
+	o := httpFlags{key: ts.Getenv("KEY"), within: 30 * time.Second, patience: patience, n: 1}
 	args = flags(ts, args, 2, true, func(f *flag.FlagSet) {
 		f.StringVar(&o.key, "key", o.key, "")
 		f.StringVar(&o.fill, "fill", "", "")
 		f.StringVar(&o.bg, "bg", "", "")
 		f.StringVar(&o.out, "o", "", "")
 		f.StringVar(&o.has, "has", "", "")
+		f.DurationVar(&o.patience, "for", o.patience, "")
 		f.Var(&o.header, "H", "")
 		f.BoolVar(&o.tls, "tls", false, "")
 		f.BoolVar(&o.hex, "hex", false, "")
@@ -68,7 +69,7 @@ func (w *world) http(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(c.SetDeadline(time.Now().Add(max(o.within, patience))))
 	a, err := c.ask(r, nil)
-	eventually(patience, func() bool {
+	found := eventually(o.patience, func() bool {
 		if o.has == "" || err != nil || strings.Contains(string(a.body), o.has) {
 			return true
 		}
@@ -76,6 +77,8 @@ func (w *world) http(ts *testscript.TestScript, neg bool, args []string) {
 		return false
 	})
 	switch {
+	case !found:
+		ts.Fatalf("no answer with %q for %v; the last one:\n%s\n%s", o.has, o.patience, a.status, a.body)
 	case err != nil && !neg:
 		ts.Fatalf("no answer: %v", err)
 	case err == nil && neg:

@@ -1,0 +1,228 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/internal/secret"
+)
+
+// This file answers where a request would go, and why, by walking it as serve
+// does, up to the point where it would take a place: nothing live is changed.
+// It is for operators and may allocate.
+
+// Question is the request to explain. Who asks is one of Credential, Tenant with
+// or without Key, and nobody in particular; of Model and Body one may be missing.
+type Question struct {
+	Model      string       // overrides the one that Body names
+	Op         helixflow.Op // OpUnknown: what Body looks like
+	Credential secret.Text  // as a client sends it
+	Tenant     string
+	Key        string // the name of one of the tenant's keys
+	Body       []byte // as a client sends it; nil: one that names the model alone
+	Live       bool   // the plan serves, so that the state of its backends means something
+	Now        time.Time
+}
+
+// Explain says what the plan in force would do with the request. See
+// Snapshot.Explain.
+func (s *Server) Explain(q Question) (Explanation, error) {
+	snap := s.snapshot.Load()
+	if snap == nil {
+		return Explanation{}, errors.New("cannot explain before there is a plan")
+	}
+	q.Live = true
+	return snap.Explain(q)
+}
+
+// Explain says what the plan would do with the request at q.Now. A request that
+// would be refused is explained too; the error is for a question that makes no
+// sense, and names neither a credential nor what could be one. Nothing in the
+// answer is secret, and the caller owns it. Explain takes no place on a backend,
+// asks nobody and turns no policy; safe for concurrent use.
+func (s *Snapshot) Explain(q Question) (Explanation, error) {
+	if q.Model == "" && q.Body == nil {
+		return Explanation{}, errors.New("cannot explain a request without a model: name one, or give a body that does")
+	}
+	x := Explanation{Generation: s.generation, Live: q.Live, AssumedBody: q.Body == nil}
+	e := &Exchange{}
+	e.snap, e.began, e.op, e.header = s, q.Now, q.Op, new(buf.Buffer)
+	if q.Body == nil {
+		q.Body = []byte("{}")
+	}
+	if e.op == helixflow.OpUnknown {
+		e.op = operationOf(q.Body)
+	}
+	x.Operation = e.op.String()
+	hint, err := e.identify(&q)
+	if _, refused := err.(*helixflow.Error); err != nil && !refused {
+		return Explanation{}, err
+	}
+	x.Principal = explainedPrincipal(e.principal)
+	if err == nil {
+		hint, err = e.walk(&q, &x)
+	}
+	if err == nil && x.Route.Chosen == 0 {
+		err = e.nothingLeft(q.Now)
+	}
+	x.Refusal = refusal(err, hint)
+	return x, nil
+}
+
+// identify finds the principal, and for a refused one what the operator may
+// know and a caller may not.
+func (e *Exchange) identify(q *Question) (hint string, err error) {
+	switch {
+	case !q.Credential.Empty() && q.Tenant+q.Key != "":
+		return "", errors.New("cannot explain for a credential and for a name at once")
+	case !q.Credential.Empty():
+		e.client.credential, e.client.credentialSent = []byte(q.Credential.Reveal()), true
+		if err = e.authenticate(); err != nil {
+			hint = e.snap.whyRefused(q.Credential)
+		}
+		return hint, err
+	case q.Tenant != "":
+		if e.principal, err = e.snap.named(q.Tenant, q.Key); err != nil {
+			return "", err
+		}
+		if x := e.principal.Expires; q.Key != "" && !x.IsZero() && !q.Now.Before(x) {
+			return expiredHint(e.principal), authn.ErrUnauthenticated
+		}
+		return "", nil
+	case q.Key != "":
+		return "", errors.New("cannot explain for a key without its tenant")
+	case e.snap.anonymous != nil:
+		return "", e.authenticate()
+	}
+	return "", nil
+}
+
+// named is a principal by its names: of a tenant alone, what its keys have in
+// common. The error does not repeat them, for somebody may paste a key.
+func (s *Snapshot) named(tenant, key string) (*authn.Principal, error) {
+	var tenants, keys []string
+	for _, p := range s.keyring.Principals() {
+		switch {
+		case p.Tenant != tenant:
+			tenants = append(tenants, p.Tenant)
+		case key == "":
+			common := *p
+			common.KeyName, common.KeyID, common.Expires, common.Debug = "", "", time.Time{}, false
+			return &common, nil
+		case p.KeyName == key:
+			return p, nil
+		default:
+			keys = append(keys, p.KeyName)
+		}
+	}
+	switch {
+	case s.anonymous != nil && s.anonymous.Tenant == tenant && key == "":
+		return s.anonymous, nil
+	case len(keys) > 0:
+		return nil, fmt.Errorf("cannot explain for this key: the tenant has none of that name%s", didYouMean(key, keys))
+	}
+	return nil, fmt.Errorf("cannot explain for this tenant: none of that name has keys%s", didYouMean(tenant, tenants))
+}
+
+// whyRefused says what is wrong with a credential, and nothing of its secret.
+func (s *Snapshot) whyRefused(credential secret.Text) string {
+	info, err := authn.Inspect(credential.Reveal())
+	switch {
+	case err != nil:
+		return strings.TrimPrefix(err.Error(), "cannot inspect key: ")
+	case !info.ChecksumOK:
+		return "its checksum is wrong: a character was mistyped or lost"
+	}
+	for _, p := range s.keyring.Principals() {
+		if p.KeyID != info.ID {
+			continue
+		}
+		if !p.Expires.IsZero() {
+			return expiredHint(p) + ", or its secret is not the one configured"
+		}
+		return fmt.Sprintf("its id is that of key %s of tenant %s, whose hash it does not fit", p.KeyName, p.Tenant)
+	}
+	return "the configuration has no key of its id"
+}
+
+func expiredHint(p *authn.Principal) string {
+	return fmt.Sprintf("key %s of tenant %s expires %s", p.KeyName, p.Tenant, p.Expires.UTC().Format(time.RFC3339))
+}
+
+// walk does what serve does from scan to forward, where that changes nothing.
+func (e *Exchange) walk(q *Question, x *Explanation) (hint string, err error) {
+	if e.principal == nil { // nobody in particular: as one who may use everything
+		e.principal = authn.Anonymous("", nil)
+		e.snap.grant(e.principal)
+	}
+	if int64(len(q.Body)) > e.snap.maxBody {
+		return "", tooLarge(e.snap.maxBody)
+	}
+	e.body = &buf.Buffer{B: q.Body}
+	if err := openai.Scan(e.body.B, e.op, &e.call); err != nil {
+		return "", err
+	}
+	if q.Model != "" && q.Model != string(e.call.ModelName(e.body.B)) {
+		e.body.B = withModel(e.body.B, q.Model, &e.call)
+		if err := openai.Scan(e.body.B, e.op, &e.call); err != nil {
+			return "", err
+		}
+	}
+	model := e.call.ModelName(e.body.B)
+	x.Model = string(model)
+	if len(model) == 0 {
+		return "", errMissingModel
+	}
+	if e.name, err = e.snap.lookup(model, e.principal); err != nil {
+		return e.snap.whyNot(x.Model, e.principal, err), err
+	}
+	return "", e.explainRoute(x, q.Now)
+}
+
+// whyNot is what an operator may want to know about a model that is refused.
+func (s *Snapshot) whyNot(model string, p *authn.Principal, err error) string {
+	if err == errForbidden {
+		return fmt.Sprintf("tenant %s may use %s", p.Tenant, strings.Join(p.Models, ", "))
+	}
+	names := make([]string, len(s.listed))
+	for i, n := range s.listed {
+		names[i] = n.name
+	}
+	return strings.TrimPrefix(didYouMean(model, names), "; ")
+}
+
+// operationOf guesses which operation a body is for; what looks like none of
+// them is a chat.
+func operationOf(body []byte) helixflow.Op {
+	var c openai.Call
+	if openai.Scan(body, helixflow.OpChatCompletions, &c) == nil {
+		switch {
+		case c.Messages.Present():
+		case c.Prompt.Present():
+			return helixflow.OpCompletions
+		case c.Input.Present():
+			return helixflow.OpResponses
+		}
+	}
+	return helixflow.OpChatCompletions
+}
+
+// withModel is body, in which c was found, with another model.
+func withModel(body []byte, model string, c *openai.Call) []byte {
+	var edits openai.Edits
+	switch name := openai.AppendJSONString(nil, model); {
+	case c.Model.Present():
+		edits.Replace(c.Model, name[1:len(name)-1])
+	case c.Members == 0:
+		edits.Insert(c.Close, append([]byte(`"model":`), name...))
+	default:
+		edits.Insert(c.Close, append([]byte(`,"model":`), name...))
+	}
+	return edits.AppendTo(nil, body)
+}
