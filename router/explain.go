@@ -64,7 +64,7 @@ func (s *Snapshot) Explain(q Question) (Explanation, error) {
 	if _, refused := err.(*helixflow.Error); err != nil && !refused {
 		return Explanation{}, err
 	}
-	x.Principal = explainedPrincipal(e.principal)
+	x.Principal = s.explainPrincipal(e.principal)
 	if err == nil {
 		hint, err = e.walk(&q, &x)
 	}

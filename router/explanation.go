@@ -1,19 +1,8 @@
 package router
 
-import (
-	"encoding/json"
-	"maps"
-	"slices"
-	"strings"
-	"time"
+import "time"
 
-	"github.com/helixflow/helixflow"
-	"github.com/helixflow/helixflow/authn"
-	"github.com/helixflow/helixflow/balancer"
-	"github.com/helixflow/helixflow/internal/openai"
-)
-
-// This file is what Explain answers, and how a route is put into it.
+// This file is what Explain answers.
 
 // Explanation is where a request would go at one moment, and why: a plain value
 // without secrets. Durations are as Go writes them.
@@ -70,8 +59,9 @@ type ExplainedTarget struct {
 	Weight   int     `json:"weight"`
 	Share    float64 `json:"share"` // of what its priority gets now, 0 to 1
 	ExplainedPool
-	Attempts int                `json:"attempts"` // tries of one request, the first included
-	Panic    bool               `json:"panic"`    // so few backends are healthy that ejections are ignored
+	Ready    int                `json:"keys_ready"` // of Keys, not resting
+	Attempts int                `json:"attempts"`   // tries of one request, the first included
+	Panic    bool               `json:"panic"`      // so few backends are healthy that ejections are ignored
 	Backends []ExplainedBackend `json:"backends"`
 }
 
@@ -89,8 +79,8 @@ type ExplainedPool struct {
 	Edits   []ExplainedEdit `json:"edits"`             // of the body, by parameter
 	Headers []string        `json:"headers,omitempty"` // that the pool sets
 	Keys    int             `json:"keys"`              // credentials that take turns; 0: the request carries none
-	Ready   int             `json:"keys_ready"`        // of those, not resting
-	Usage   bool            `json:"usage_withheld"`    // asked for, and kept from the client who did not ask
+
+	UsageWithheld bool `json:"usage_withheld"` // asked for, and kept from the client who did not ask
 }
 
 // ExplainedEdit is a top-level parameter of the body that the backend reads
@@ -107,7 +97,8 @@ type ExplainedBackend struct {
 	MaxInFlight int    `json:"max_inflight"` // 0: no bound
 	InFlight    int    `json:"in_flight"`
 	State       string `json:"state"`
-	Eligible    bool   `json:"eligible"`         // and has room
+	Eligible    bool   `json:"eligible"`         // health and operators speak for it
+	Usable      bool   `json:"usable"`           // eligible, and below its limit
 	Reason      string `json:"reason,omitempty"` // why not, or what is odd
 	BackIn      string `json:"back_in,omitempty"`
 }
@@ -118,98 +109,4 @@ type ExplainedTimeouts struct {
 	FirstToken string `json:"first_token"`
 	Idle       string `json:"idle"`
 	Total      string `json:"total"`
-}
-
-func explainedPrincipal(p *authn.Principal) *ExplainedPrincipal {
-	if p == nil {
-		return nil
-	}
-	return &ExplainedPrincipal{
-		Tenant: p.Tenant, Key: p.KeyName, Expires: p.Expires,
-		Anonymous: p.KeyID == "" && p.KeyName == "", Models: append([]string{}, p.Models...),
-	}
-}
-
-// refusal is err as the caller would read it.
-func refusal(err error, hint string) *Refusal {
-	p, ok := err.(*helixflow.Error)
-	if !ok {
-		return nil
-	}
-	r := &Refusal{Status: forms[p.Kind].status, Code: forms[p.Kind].code, Text: text(p), Hint: hint}
-	if p.RetryAfter > 0 {
-		r.RetryAfter = p.RetryAfter.String()
-	}
-	return r
-}
-
-// explainRoute fills in x.Route. The error is one that the caller would get.
-func (e *Exchange) explainRoute(x *Explanation, now time.Time) error {
-	r := e.name.route
-	e.begunChoosing()
-	out := &ExplainedRoute{Name: r.model, FoundAs: "model", Timeouts: ExplainedTimeouts{
-		Connect: r.connect.String(), FirstToken: r.firstToken.String(), Idle: r.idle.String(), Total: r.total.String(),
-	}}
-	switch {
-	case e.name == e.snap.catchAll:
-		out.FoundAs = "catch_all"
-	case e.name.name != r.model:
-		out.FoundAs = "alias"
-	}
-	x.Route = out
-	begin := r.fallback.first(now, len(r.groups))
-	if begin > 0 {
-		out.Hold = &ExplainedHold{Priority: begin + 1, Until: time.Unix(0, r.fallback.until.Load())}
-	}
-	for g := range r.groups {
-		if err := e.explainGroup(out, g, now); err != nil {
-			return err
-		}
-	}
-	for step := range r.groups {
-		g := (begin + step) % len(r.groups) // as acquire goes
-		if out.Chosen == 0 && out.Targets[r.groups[g].first].groupShare(out.Targets, g+1) > 0 {
-			out.Chosen = g + 1
-		}
-	}
-	for i := range r.mirrors {
-		m := &r.mirrors[i]
-		p, err := e.explainPool(&m.target, now)
-		if err != nil {
-			return err
-		}
-		out.Mirrors = append(out.Mirrors, ExplainedMirror{Share: m.share, ExplainedPool: p})
-	}
-	return nil
-}
-
-// explainGroup adds the targets of one priority.
-func (e *Exchange) explainGroup(out *ExplainedRoute, g int, now time.Time) error {
-	r := e.name.route
-	total := 0
-	for i := r.groups[g].first; i < r.groups[g].end; i++ {
-		t := &r.targets[i]
-		p, err := e.explainPool(t, now)
-		if err != nil {
-			return err
-		}
-		x := ExplainedTarget{
-			Priority: g + 1, Weight: t.weight, ExplainedPool: p,
-			Attempts: t.pool.attempts, Panic: t.pool.members.Panic(now), Backends: e.explainBackends(i, now),
-		}
-		out.Targets = append(out.Targets, x)
-		if x.hasRoom() {
-			total += t.weight
-		}
-	}
-	for i := range out.Targets {
-		if t := &out.Targets[i]; t.Priority == g+1 && t.hasRoom() {
-			t.Share = float64(t.Weight) / float64(total)
-		}
-	}
-	return nil
-}
-
-func (t *ExplainedTarget) hasRoom() bool {
-	return slices.ContainsFunc(t.Backends, func(b ExplainedBackend) bool { return b.Eligible })
 }

@@ -182,6 +182,7 @@ func (s *Server) Drain(ctx context.Context, lameDuck, timeout time.Duration) {
 	case <-limit.Done():
 	}
 	s.stop()
+	defer s.hangUpOn(connFresh) // who has not asked by then
 	if s.empty(limit) {
 		return
 	}
@@ -202,8 +203,13 @@ func (s *Server) stop() {
 	}
 	s.mu.Unlock()
 	s.accepting.Wait() // what was accepted is known now
+	s.hangUpOn(connIdle)
+}
+
+// hangUpOn closes every connection in this state.
+func (s *Server) hangUpOn(state int32) {
 	s.each(func(c *clientConn) {
-		if c.state.CompareAndSwap(connIdle, connClosed) {
+		if c.state.CompareAndSwap(state, connClosed) {
 			_ = c.raw.Close()
 		}
 	})
