@@ -23,6 +23,7 @@ var access = map[string]struct {
 	own    bool   // not for other sites although it only reads
 	query  string // with which it is asked here
 	plain  bool   // the answer is no JSON
+	both   bool   // reads, by POST too
 }{
 	"/":                         {plain: true},
 	"/healthz":                  {open: true},
@@ -34,6 +35,7 @@ var access = map[string]struct {
 	"/-/backends":               {},
 	"/-/backends/drain":         {change: true, query: "?url=http://b"},
 	"/-/backends/undrain":       {change: true, query: "?url=http://b"},
+	"/-/explain":                {own: true, both: true, query: "?model=m"},
 	"/-/reload":                 {change: true},
 	"/-/drain":                  {change: true},
 	"/-/page.css":               {plain: true},
@@ -113,6 +115,7 @@ func TestAccess(t *testing.T) {
 					switch {
 					case s.token && !row.open && !(c.reads && reads || c.write):
 						want = 401
+					case row.both && method == "POST":
 					case row.change != (method == "POST") || !row.change && !reads:
 						want = 405
 					case row.query == "?seconds=none":

@@ -55,14 +55,19 @@ func setHeader(w http.ResponseWriter, contentType string) {
 // long: what is left unread would be taken for the next request.
 func emptied(w http.ResponseWriter, r *http.Request) bool {
 	_, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	var long *http.MaxBytesError
-	switch {
-	case err == nil:
-		return true
-	case errors.As(err, &long):
-		refuse(w, http.StatusRequestEntityTooLarge, "no path here takes a body")
-	default:
-		refuse(w, http.StatusBadRequest, "the body cannot be read to its end")
+	if err != nil {
+		refuseBody(w, err, "this path takes no body")
 	}
-	return false
+	return err == nil
+}
+
+// refuseBody answers to a body that is longer than it may be, or does not come
+// whole.
+func refuseBody(w http.ResponseWriter, err error, tooLong string) {
+	var long *http.MaxBytesError
+	if errors.As(err, &long) {
+		refuse(w, http.StatusRequestEntityTooLarge, tooLong)
+		return
+	}
+	refuse(w, http.StatusBadRequest, "the body cannot be read to its end")
 }

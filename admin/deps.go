@@ -29,6 +29,10 @@ type Deps struct {
 	// there is none. Concurrent calls must be in turn. ctx does not end because
 	// the asker left.
 	Reload func(ctx context.Context) (Reloaded, error)
+	// Explain says where a request would go, as a value that JSON can show and
+	// that holds no secret. The error is for a question that makes no sense; it
+	// is shown to the asker.
+	Explain func(Question) (any, error)
 	// Drain begins what SIGTERM begins, and returns at once. Doing it again does
 	// nothing.
 	Drain        func()

@@ -13,6 +13,8 @@
 //	GET  /-/backends             every backend: state, why, since when, in flight
 //	POST /-/backends/drain       ?url=URL[&pool=NAME]: send this one nothing new
 //	POST /-/backends/undrain     ?url=URL[&pool=NAME]: take that back
+//	GET  /-/explain              ?model=M[&tenant=NAME[&key=NAME]]: where it would go, and why
+//	POST /-/explain              the same for the request in the body; the model may be missing
 //	POST /-/reload               read the configuration again
 //	POST /-/drain                stop as SIGTERM does
 //	GET  /debug/pprof/           profiles for go tool pprof

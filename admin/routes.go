@@ -11,24 +11,30 @@ import (
 // route is one path.
 type route struct {
 	change  bool // POST; otherwise GET and HEAD
+	body    bool // GET, HEAD, and POST with a body that answer reads
 	open    bool // needs no token
 	ownSite bool // changes something or costs much: not for pages of other sites
 	answer  http.HandlerFunc
 }
 
 func (r route) takes(method string) bool {
-	if r.change {
-		return method == http.MethodPost
+	if method == http.MethodPost {
+		return r.change || r.body
 	}
-	return method == http.MethodGet || method == http.MethodHead
+	return !r.change && isRead(method)
 }
 
 func (r route) allow() string {
-	if r.change {
+	switch {
+	case r.change:
 		return "POST"
+	case r.body:
+		return "GET, HEAD, POST"
 	}
 	return "GET, HEAD"
 }
+
+func (r route) wantsBody(method string) bool { return r.body && method == http.MethodPost }
 
 // table is every path. A map and not http.ServeMux, whose redirects and
 // refusals are not JSON.
@@ -44,6 +50,7 @@ func (s *Server) table() map[string]route {
 		"/-/backends":         {answer: s.backends},
 		"/-/backends/drain":   {change: true, ownSite: true, answer: s.drainBackend},
 		"/-/backends/undrain": {change: true, ownSite: true, answer: s.undrainBackend},
+		"/-/explain":          {body: true, ownSite: true, answer: s.explain},
 		"/-/reload":           {change: true, ownSite: true, answer: s.reload},
 		"/-/drain":            {change: true, ownSite: true, answer: s.drain},
 	}

@@ -23,7 +23,7 @@ const (
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = 75 * time.Second
 	maxHeaderBytes = 16 << 10
-	maxBodyBytes   = 4 << 10 // no route takes a body
+	maxBodyBytes   = 4 << 10 // where no body is wanted
 )
 
 // Server is the control plane's HTTP server. Make it with New.
@@ -130,7 +130,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed, "only "+route.allow()+" is allowed here")
 	case route.ownSite && fromAnotherSite(r):
 		refuse(w, http.StatusForbidden, "a page of another site may not ask this")
-	case !emptied(w, r):
+	case !route.wantsBody(r.Method) && !emptied(w, r):
 	default:
 		route.answer(w, r)
 	}

@@ -38,13 +38,15 @@ type world struct {
 	metrics  string
 	reload   func(context.Context) (admin.Reloaded, error)
 	done     []string // what was changed, in order
+	explain  func(admin.Question) (any, error)
 }
 
 func newWorld() *world {
 	return &world{
 		state: "ready", metrics: "up 1\n",
-		reload: func(context.Context) (admin.Reloaded, error) { return admin.Reloaded{Generation: 2}, nil },
-		status: admin.Status{Version: build.Version{Version: "v1.2.3"}, Started: time.Now().Add(-time.Hour)},
+		reload:  func(context.Context) (admin.Reloaded, error) { return admin.Reloaded{Generation: 2}, nil },
+		explain: func(q admin.Question) (any, error) { return q, nil },
+		status:  admin.Status{Version: build.Version{Version: "v1.2.3"}, Started: time.Now().Add(-time.Hour)},
 	}
 }
 
@@ -103,6 +105,7 @@ func (w *world) deps() admin.Deps {
 			w.mu.Unlock()
 			return reload(ctx)
 		},
+		Explain:      w.explain,
 		Drain:        func() { w.did("drain") },
 		WriteMetrics: func(out io.Writer) { w.mu.Lock(); defer w.mu.Unlock(); _, _ = io.WriteString(out, w.metrics) },
 		Log:          slog.New(slog.DiscardHandler),

@@ -31,6 +31,9 @@ func (e *Exchange) account(now time.Time) {
 	series.Tokens(e.usage)
 	if !e.firstToken.IsZero() {
 		series.FirstToken(e.firstToken.Sub(e.began))
+		if n := e.usage.OutputTokens; n > 1 && e.delivered {
+			series.PerToken(now.Sub(e.firstToken) / time.Duration(n-1))
+		}
 	}
 	if !e.responded.IsZero() {
 		s.metrics.Overhead(e.overhead())

@@ -115,7 +115,8 @@ func (e *Exchange) forward() error {
 
 // mayTryAgain reports whether the request may be tried once more, on a backend
 // or with a credential that it was not tried with, and takes that from the
-// pool's budget.
+// pool's budget. A try that could not even connect cost nobody anything: the next
+// one is free.
 func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, now time.Time) bool {
 	failed := r.Err != nil || repeats(r.Status)
 	if !failed || e.tries >= a.pool.attempts || !now.Before(e.deadline()) {
@@ -124,7 +125,7 @@ func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, now time.Time) boo
 	if (r.Status == statusUnauthorized || r.Status == statusTooMany) && a.pool.credentials.Ready(now) > 0 {
 		e.forgive(a) // the same backend, with another key
 	}
-	return e.anyLeft(now) && a.pool.budget.Retry(now)
+	return e.anyLeft(now) && (r.Evidence == backends.Unreachable || a.pool.budget.Retry(now))
 }
 
 // book counts the try under its backend and credential, and returns what it

@@ -27,11 +27,14 @@ func (s *Snapshot) explainPrincipal(p *authn.Principal) *ExplainedPrincipal {
 	}
 }
 
-// refusal is err as the caller would read it.
+// refusal is err as the caller would read it; nil for none.
 func refusal(err error, hint string) *Refusal {
+	if err == nil {
+		return nil
+	}
 	p, ok := err.(*helixflow.Error)
 	if !ok {
-		return nil
+		p = &helixflow.Error{Kind: helixflow.KindInternal} // as fail has it
 	}
 	r := &Refusal{Status: forms[p.Kind].status, Code: forms[p.Kind].code, Text: text(p), Hint: hint}
 	if p.RetryAfter > 0 {

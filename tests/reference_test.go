@@ -172,6 +172,7 @@ func metricsPage(t *testing.T) string {
 	model := m.Model("m")
 	model.Request(helixflow.OpChatCompletions, true, 200, time.Second)
 	model.FirstToken(time.Second)
+	model.PerToken(time.Millisecond)
 	model.Tokens(helixflow.Usage{Reported: true, InputTokens: 1, CachedTokens: 1, OutputTokens: 1, ReasoningTokens: 1})
 	m.Overhead(time.Millisecond)
 	backend := m.Backend("b", func() float64 { return 1 })
@@ -180,6 +181,7 @@ func metricsPage(t *testing.T) string {
 		States: []string{"healthy"}, State: func() int { return 0 }, Certificate: func() time.Time { return time.Unix(1, 0) },
 	})
 	m.Pool("p", func() bool { return false })
+	m.Generation(1)
 	m.Reloaded(true, time.Unix(1, 0))
 	m.Certificate("clients", time.Unix(1, 0))
 	m.AccessLog(func() (written, dropped, failures uint64) { return 1, 1, 1 })

@@ -101,6 +101,7 @@ func (a *app) enforce(cfg *configs.Config, generation uint64) error {
 	a.edge.Publish(snapshot)
 	snapshot.Retain(a.fleet)
 	a.snapshot = snapshot
+	a.metrics.Generation(generation)
 	a.plan.Store(&plan{cfg: cfg, generation: generation, since: time.Now()})
 	return nil
 }

@@ -38,6 +38,7 @@ func (a *app) wire(cfg *configs.Config) error {
 		Status:       a.status,
 		Config:       func() any { return a.plan.Load().cfg },
 		Reload:       a.reload,
+		Explain:      a.explain,
 		Drain:        a.drain,
 		WriteMetrics: a.metrics.WritePrometheus,
 		Token:        s.AdminToken,
@@ -64,7 +65,7 @@ func loadCertificate(t configs.ServerTLS) (*certificate, error) {
 		pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0])
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot load server.tls: %w", err)
+		return nil, fmt.Errorf("cannot load server.tls from %s and %s: %w", t.Cert, t.Key, err)
 	}
 	return &certificate{pair: pair}, nil
 }

@@ -225,7 +225,7 @@ func TestCodesAreInOrder(t *testing.T) {
 }
 
 func TestBoundsAscendAndFit(t *testing.T) {
-	for _, bounds := range [][]time.Duration{overheadBounds, durationBounds, firstTokenBounds} {
+	for _, bounds := range [][]time.Duration{overheadBounds, durationBounds, firstTokenBounds, perTokenBounds} {
 		assert.LessOrEqual(t, len(bounds), maxBounds)
 		for i := 1; i < len(bounds); i++ {
 			assert.Greater(t, bounds[i], bounds[i-1])

@@ -16,6 +16,7 @@ type ModelSeries struct {
 	requests   [helixflow.NumOps][2]codeCounts // by operation, then unary or stream
 	durations  [helixflow.NumOps]histogram
 	firstToken histogram
+	perToken   histogram
 	tokens     [len(tokenTypes)]atomic.Uint64
 }
 
@@ -23,7 +24,7 @@ type ModelSeries struct {
 var tokenTypes = [...]string{"input", "cached", "output", "reasoning"}
 
 func newModelSeries(name string) *ModelSeries {
-	s := &ModelSeries{name: name, firstToken: histogram{bounds: firstTokenBounds}}
+	s := &ModelSeries{name: name, firstToken: histogram{bounds: firstTokenBounds}, perToken: histogram{bounds: perTokenBounds}}
 	for op := range s.durations {
 		s.durations[op].bounds = durationBounds
 	}
@@ -47,6 +48,9 @@ func (s *ModelSeries) Request(op helixflow.Op, stream bool, status int, took tim
 // FirstToken times one stream from the request's first byte to the first token
 // sent to the client.
 func (s *ModelSeries) FirstToken(took time.Duration) { s.firstToken.observe(took) }
+
+// PerToken times the gap between two tokens of one stream, on average.
+func (s *ModelSeries) PerToken(gap time.Duration) { s.perToken.observe(gap) }
 
 // Tokens adds what a backend reported; an unreported usage adds nothing, and
 // neither does a count below zero.
@@ -81,6 +85,10 @@ func writeModels(t *text, models []*ModelSeries) {
 	t.family(timeToFirstToken)
 	for _, s := range models {
 		s.firstToken.write(t, timeToFirstToken.name, "model", s.name)
+	}
+	t.family(timePerToken)
+	for _, s := range models {
+		s.perToken.write(t, timePerToken.name, "model", s.name)
 	}
 	t.family(tokensTotal)
 	for _, s := range models {

@@ -16,6 +16,7 @@ type operations struct {
 	reloads      [2]uint64  // refused, done
 	reloadedAt   time.Time
 	reloadedWell bool
+	generation   uint64
 	certificates map[string]time.Time // by listener: when it runs out
 	accessLog    func() (written, dropped, failures uint64)
 }
@@ -31,6 +32,14 @@ func (m *Metrics) Reloaded(well bool, now time.Time) {
 	} else {
 		o.reloads[0]++
 	}
+}
+
+// Generation says which configuration is in force.
+func (m *Metrics) Generation(n uint64) {
+	o := &m.operations
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.generation = n
 }
 
 // Certificate says when the certificate that a listener shows runs out; a zero
@@ -61,6 +70,10 @@ func (m *Metrics) AccessLog(counts func() (written, dropped, failures uint64)) {
 func (o *operations) write(t *text) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.generation > 0 {
+		t.family(configGeneration)
+		t.sample(configGeneration.name, o.generation)
+	}
 	t.family(configReloads)
 	t.sample(configReloads.name, o.reloads[0], "result", "refused")
 	t.sample(configReloads.name, o.reloads[1], "result", "done")

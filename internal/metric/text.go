@@ -13,6 +13,7 @@ var (
 	requestsTotal       = family{"helixflow_requests_total", "counter", "Finished requests by the status the client was answered; 499 when it left."}
 	requestDuration     = family{"helixflow_request_duration_seconds", "histogram", "Time from a request's first byte to its answer's last."}
 	timeToFirstToken    = family{"helixflow_time_to_first_token_seconds", "histogram", "Time from a request's first byte to the first token sent to the client, streams only."}
+	timePerToken        = family{"helixflow_time_per_output_token_seconds", "histogram", "Time between two output tokens of a stream, on average over the stream, by the backend's count of them."}
 	tokensTotal         = family{"helixflow_tokens_total", "counter", "Tokens as backends reported them; cached is part of input, reasoning is part of output."}
 	overheadSeconds     = family{"helixflow_overhead_seconds", "histogram", "Time the router itself added to a request."}
 	backendRequests     = family{"helixflow_backend_requests_total", "counter", "Tries on a backend by the status it answered; none when no answer came."}
@@ -26,6 +27,7 @@ var (
 	streamTruncations   = family{"helixflow_stream_truncations_total", "counter", "Streams a backend cut after the client had begun to read."}
 	configReloads       = family{"helixflow_config_reloads_total", "counter", "Tries to put another configuration into force."}
 	configReloadSuccess = family{"helixflow_config_last_reload_success", "gauge", "1 if the last reload was put into force, 0 if it was refused; absent before the first."}
+	configGeneration    = family{"helixflow_config_generation", "gauge", "Which configuration is in force, counted from the start."}
 	configReloadTime    = family{"helixflow_config_last_reload_timestamp_seconds", "gauge", "When the last reload was tried, in Unix time."}
 	tlsCertificateEnd   = family{"helixflow_tls_certificate_expiry_timestamp_seconds", "gauge", "When the certificate that a listener shows runs out, in Unix time."}
 	tlsCertificateDays  = family{"helixflow_tls_certificate_days_left", "gauge", "Days until then; below zero when it has run out."}

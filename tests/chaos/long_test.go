@@ -1,0 +1,13 @@
+//go:build integration && linux && long
+
+// How much of everything, when there is time.
+
+package chaos
+
+import "time"
+
+const (
+	phase       = 20 * time.Second // of steady load, before and after a fault
+	reloads     = 1000
+	openStreams = 1000
+)

@@ -1,0 +1,13 @@
+//go:build integration && linux && !long
+
+// How much of everything, in CI.
+
+package chaos
+
+import "time"
+
+const (
+	phase       = 3 * time.Second // of steady load, before and after a fault
+	reloads     = 200
+	openStreams = 100
+)
