@@ -107,13 +107,13 @@ models: [{name: m, targets: [{pool: p}]}]
 	})
 	l := newLoad(t, r)
 	for i := range openStreams {
-		script := "events=30,gap=50ms" // 1.5 s
+		script := "events=8,gap=250ms" // 2 s
 		if i%2 == 1 {
-			script = "events=10000,gap=100ms"
+			script = "events=1000,gap=250ms"
 		}
 		l.clients.Go(func() { l.oneStream(script) })
 	}
-	until(t, patience, "not all streams run", func() bool { t.Log(len(f.Requests()), ends(l.snapshot(), isStream)); return len(f.Requests()) == openStreams })
+	until(t, patience, "not all streams run", func() bool { return len(f.Requests()) == openStreams })
 	var unready time.Duration
 	var watch sync.WaitGroup
 	watch.Go(func() {

@@ -43,7 +43,7 @@ func wait(d time.Duration) { <-time.After(d) }
 func until(t *testing.T, limit time.Duration, why string, ok func() bool) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	require.Eventually(t, ok, limit, 5*time.Millisecond, why)
+	require.Eventually(t, ok, limit, 10*time.Millisecond, why)
 	return time.Since(begin)
 }
 

@@ -8,8 +8,8 @@
 //	go test -tags integration ./tests/e2e/
 //
 // The binary is the one HELIXFLOW_BIN names, else the test builds it. Scripts
-// whose name begins with hangup measure time: they run first and alone, the
-// others in parallel. Beside testscript's own commands and its variables there
+// whose name begins with hangup or alldown measure time: they run first and
+// alone, the others in parallel. Beside testscript's own commands and its variables there
 // are KEY and KEY2, two API keys, KEY_HASH and KEY2_HASH for the configuration,
 // DEAD, an address where nobody listens, and ROOT, the repository. Commands:
 //
@@ -24,7 +24,7 @@
 //	fake queue NAME SCRIPT...            as tests/fakellm describes
 //	fake down [-reset] NAME · fake up NAME · fake forget NAME
 //	fake expect NAME WHAT=N...           requests, conns, open, left, queued, with = < > <= >=; waits up to 5 s
-//	fake last NAME                       the last request's head and body become stdout
+//	fake last [-back N] NAME             the last request's head and body become stdout, or those of the N-th before it
 //	http [FLAGS] METHOD ADDR/PATH [BODY|@FILE]  one request; the answer becomes stdout, "[cut: why]" behind it if it was cut
 //	    -key K   instead of KEY; '' for none         -H 'N: V'   more headers
 //	    -tls     -hex  BODY is hexadecimal           -fill SIZE  a chat body of that size

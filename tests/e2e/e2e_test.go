@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 	require.NoError(t, err)
 	var timed, others []string
 	for _, f := range files {
-		if strings.HasPrefix(f, "hangup") {
+		if strings.HasPrefix(f, "hangup") || strings.HasPrefix(f, "alldown") {
 			timed = append(timed, f)
 		} else {
 			others = append(others, f)

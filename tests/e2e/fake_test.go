@@ -22,8 +22,11 @@ func (w *world) fake(ts *testscript.TestScript, _ bool, args []string) {
 		w.fakeStart(ts, args)
 		return
 	}
-	reset := false
-	args = flags(ts, args, 1, true, func(f *flag.FlagSet) { f.BoolVar(&reset, "reset", false, "") })
+	reset, back := false, 0
+	args = flags(ts, args, 1, true, func(f *flag.FlagSet) {
+		f.BoolVar(&reset, "reset", false, "")
+		f.IntVar(&back, "back", 0, "")
+	})
 	f, rest := get(ts, w.fakes, args[0]), args[1:]
 	switch verb {
 	case "queue":
@@ -42,10 +45,10 @@ func (w *world) fake(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	case "last":
 		requests := f.Requests()
-		if len(requests) == 0 {
-			ts.Fatalf("fake %s saw no request", args[0])
+		if len(requests) <= back {
+			ts.Fatalf("fake %s saw %d requests", args[0], len(requests))
 		}
-		last := requests[len(requests)-1]
+		last := requests[len(requests)-1-back]
 		fmt.Fprint(ts.Stdout(), strings.ReplaceAll(last.Head, "\r\n", "\n"), last.Body, "\n")
 	default:
 		ts.Fatalf("fake: no verb %q", verb)
