@@ -306,6 +306,21 @@ func TestResting(t *testing.T) {
 	})
 }
 
+// What a backend did not say is only a reason to ask others first: where all
+// have no room, they are asked again.
+func TestPressedWithoutAWord(t *testing.T) {
+	admit(t, 2, func(w *ward) {
+		require.Equal(t, "12", w.eligible())
+		w.send(1, Pressed)
+		assert.Equal(t, "2", w.eligible(), "the other one first")
+		w.send(2, Pressed)
+		assert.Equal(t, "12", w.eligible(), "none is better than the other")
+		assert.False(t, w.m.Resting(time.Now()))
+		w.wait(1100 * time.Millisecond)
+		assert.Equal(t, "12", w.eligible())
+	})
+}
+
 func TestHalfOpenTakesOneRequest(t *testing.T) {
 	admit(t, 3, func(w *ward) {
 		w.sends(1, 5, Faulty)

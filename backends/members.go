@@ -78,7 +78,7 @@ func (m *Members) look(now tick) *view {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v := &view{epoch: p.epoch.Load(), until: math.MaxInt64, panic: panicking(m.list, r)}
-	var last balancer.Mask
+	var last, avoided balancer.Mask
 	for i, ep := range m.list {
 		h := &ep.health
 		state := h.state()
@@ -89,10 +89,15 @@ func (m *Members) look(now tick) *view {
 			v.sooner(h.holdUntil)
 			continue
 		}
+		if told := tick(h.told.Load()); told > now {
+			v.until = min(v.until, told)
+			v.sooner(told)
+			v.resting = true
+			continue
+		}
 		if rest := tick(h.rest.Load()); rest > now {
 			v.until = min(v.until, rest)
-			v.sooner(rest)
-			v.resting = true
+			avoided.Set(i)
 			continue
 		}
 		if ep.dropped {
@@ -103,6 +108,9 @@ func (m *Members) look(now tick) *view {
 		if state == HalfOpen && !v.panic {
 			v.trial.Set(i)
 		}
+	}
+	if v.open.Empty() {
+		v.open = avoided
 	}
 	// A request that began under a plan whose endpoints have all been dropped
 	// is still served by them.

@@ -55,7 +55,8 @@ type outlier struct {
 	streak  atomic.Int32  // failures in a row, in halves
 	refused atomic.Int32  // Unreachable in a row
 	pressed atomic.Int32  // times in a row it had no room and did not say for how long
-	rest    atomic.Int64  // the tick until which it asked to be left alone
+	rest    atomic.Int64  // the tick until which others are to be asked first
+	told    atomic.Int64  // the tick until which it asked, itself, to be left alone
 	trial   atomic.Uint64 // the life in which a request is on trial; any other is none
 	wins    atomic.Int32  // trials won in a row
 	_       [64]byte
@@ -203,7 +204,9 @@ func (o *outlier) failed(e Evidence, r *Ejection, now tick, state State) wish {
 }
 
 // press notes that the endpoint has no room, for as long as it told (at most
-// maxRest) or, if it told nothing, for 1 s, 2 s, 4 s and so on. It reports
+// maxRest) or, if it told nothing, for 1 s, 2 s, 4 s and so on. What it told is
+// kept to; what we make up only lets others go first: an engine that refuses
+// whatever is above its limit (TGI) works on at full load meanwhile. It reports
 // whether that changes until when the endpoint is to be left alone.
 func (o *outlier) press(told time.Duration, now tick) bool {
 	rest := o.rest.Load()
@@ -212,13 +215,19 @@ func (o *outlier) press(told time.Duration, now tick) bool {
 			return false // many requests met the one lack of room
 		}
 		told = Backoff(int(o.pressed.Add(1)) - 1)
+	} else {
+		raise(&o.told, int64(now)+int64(min(told, maxRest)))
 	}
 	until := int64(now) + int64(min(told, maxRest))
-	for rest < until {
-		if o.rest.CompareAndSwap(rest, until) {
+	return raise(&o.rest, until)
+}
+
+// raise sets v to what is larger, and reports whether that is to.
+func raise(v *atomic.Int64, to int64) bool {
+	for old := v.Load(); old < to; old = v.Load() {
+		if v.CompareAndSwap(old, to) {
 			return true
 		}
-		rest = o.rest.Load()
 	}
 	return false
 }

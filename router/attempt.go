@@ -119,7 +119,7 @@ func (e *Exchange) forward() error {
 // one is free.
 func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, now time.Time) bool {
 	failed := r.Err != nil || repeats(r.Status)
-	if !failed || e.tries >= a.pool.attempts || !now.Before(e.deadline()) {
+	if !failed || e.tries >= a.pool.attempts || !now.Before(e.answerBy()) {
 		return false
 	}
 	if (r.Status == statusUnauthorized || r.Status == statusTooMany) && a.pool.credentials.Ready(now) > 0 {
@@ -194,7 +194,7 @@ func (e *Exchange) outgoing(a *Attempt, now time.Time) backends.Outgoing {
 		Now:       now,
 		Connect:   route.connect,
 		FirstByte: route.firstToken,
-		Deadline:  e.deadline(),
+		Deadline:  e.answerBy(),
 	}
 	if a.credential = a.pool.credentials.Pick(now); a.credential != nil {
 		out.Credential = a.credential.Line()

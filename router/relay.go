@@ -183,14 +183,17 @@ func (b *relay) truncated(cause error) error {
 	return errTruncated
 }
 
-// deadline is when the whole exchange must be over: the route's limit, or the
-// client's own patience if that is shorter.
-func (e *Exchange) deadline() time.Time {
-	total := e.name.route.total
-	if e.client.patience > 0 {
-		total = min(total, e.client.patience)
+// deadline is when the whole exchange must be over.
+func (e *Exchange) deadline() time.Time { return e.began.Add(e.name.route.total) }
+
+// answerBy is when an answer must be in hand: the deadline, or the end of the
+// client's own patience if that is sooner. An SDK waits so long for each read,
+// so what is on its way by then is not held to it.
+func (e *Exchange) answerBy() time.Time {
+	if p := e.client.patience; p > 0 && p < e.name.route.total {
+		return e.began.Add(p)
 	}
-	return e.began.Add(total)
+	return e.deadline()
 }
 
 // endAttempt ends the attempt, if there is one, by how it went, at about now.

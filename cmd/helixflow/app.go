@@ -143,12 +143,10 @@ func (a *app) wait(ctx context.Context) error {
 	watched.Go(func() { a.manager.Watch(watching, func() bool { return true }) })
 	defer watched.Wait()
 	defer stop()
-	s := a.plan.Load().cfg.Server
 	lameDuck, err := a.untilEnd(ctx)
-	if p := a.plan.Load(); lameDuck {
-		s = p.cfg.Server
-	} else {
-		s, s.LameDuck = p.cfg.Server, 0
+	s := a.plan.Load().cfg.Server
+	if !lameDuck {
+		s.LameDuck = 0
 	}
 	a.told(a.manager.Stopping("draining"))
 	a.log.Info("draining", "at_most", s.DrainTimeout.String())

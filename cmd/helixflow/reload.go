@@ -73,61 +73,86 @@ func (a *app) reloadLocked() (admin.Reloaded, error) {
 	return admin.Reloaded{Generation: generation, Changes: changes}, nil
 }
 
-// enforce compiles cfg and makes it the plan, whole or not at all.
+// enforce compiles cfg and makes it the plan, whole or not at all: first all that
+// can fail, then all that changes something.
 func (a *app) enforce(cfg *configs.Config, generation uint64) error {
-	certs, err := loadCertificate(cfg.Server.TLS)
-	if err != nil {
-		return err
-	}
-	snapshot, err := router.Compile(cfg, router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Sim: a.engine}, generation)
+	next, err := a.prepare(cfg, generation)
 	if err != nil {
 		if a.snapshot != nil {
 			a.snapshot.Retain(a.fleet) // let go of what was adopted for nothing
 		}
 		return err
 	}
-	if err := a.setAccess(cfg.Log); err != nil {
-		a.snapshot.Retain(a.fleet)
-		return err
-	}
-	if a.admin != nil {
-		if err := a.admin.SetToken(cfg.Server.AdminToken); err != nil {
-			return err
-		}
-	}
-	a.certs.Store(certs)
-	a.metrics.Certificate("clients", certs.end())
+	next.access.adopt(a)
+	a.certs.Store(next.certs)
+	a.metrics.Certificate("clients", next.certs.end())
 	a.level.Set(levelOf(cfg.Log.Level))
-	a.edge.Publish(snapshot)
-	snapshot.Retain(a.fleet)
-	a.snapshot = snapshot
+	a.edge.Publish(next.snapshot)
+	next.snapshot.Retain(a.fleet)
+	a.snapshot = next.snapshot
 	a.metrics.Generation(generation)
 	a.plan.Store(&plan{cfg: cfg, generation: generation, since: time.Now()})
 	return nil
 }
 
-// setAccess opens the access log that l wants, unless it is open already, and
-// closes the one before.
-func (a *app) setAccess(l configs.Log) error {
-	if p := a.plan.Load(); p != nil && sameAccess(p.cfg.Log, l) {
-		return nil
+// prepared is all of a plan that can fail, done.
+type prepared struct {
+	snapshot *router.Snapshot
+	certs    *certificate
+	access   accessChange
+}
+
+func (a *app) prepare(cfg *configs.Config, generation uint64) (p prepared, err error) {
+	if p.certs, err = loadCertificate(cfg.Server.TLS); err != nil {
+		return p, err
 	}
-	var next *accesslog.Log
-	if l.Access != "off" {
-		var err error
-		o := accesslog.Options{Sample: l.AccessSample.Float(), MaxSize: l.AccessMaxSize, Keep: l.AccessKeep, Log: a.log}
-		if next, err = accesslog.Open(l.Access, o); err != nil {
-			return fmt.Errorf("cannot open the access log: %w", err)
-		}
+	world := router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Sim: a.engine}
+	if p.snapshot, err = router.Compile(cfg, world, generation); err != nil {
+		return p, err
+	}
+	if p.access, err = a.openAccess(cfg.Log); err != nil {
+		return p, err
+	}
+	if err = a.admin.SetToken(cfg.Server.AdminToken); err != nil {
+		_ = p.access.next.Close()
+	}
+	return p, err
+}
+
+// accessChange is another access log, opened; the zero value is no change.
+type accessChange struct {
+	next    *accesslog.Log // nil for none
+	changed bool
+}
+
+// openAccess opens the access log that l wants, unless it is the present one.
+func (a *app) openAccess(l configs.Log) (accessChange, error) {
+	if p := a.plan.Load(); p != nil && sameAccess(p.cfg.Log, l) {
+		return accessChange{}, nil
+	}
+	if l.Access == "off" {
+		return accessChange{changed: true}, nil
+	}
+	o := accesslog.Options{Sample: l.AccessSample.Float(), MaxSize: l.AccessMaxSize, Keep: l.AccessKeep, Log: a.log}
+	next, err := accesslog.Open(l.Access, o)
+	if err != nil {
+		return accessChange{}, fmt.Errorf("cannot open the access log: %w", err)
+	}
+	return accessChange{next: next, changed: true}, nil
+}
+
+// adopt puts the log to use and closes the one before.
+func (c accessChange) adopt(a *app) {
+	if !c.changed {
+		return
 	}
 	old := a.access
-	a.access = next
-	a.edge.SetAccess(next)
-	a.metrics.AccessLog(accessCounts(next))
+	a.access = c.next
+	a.edge.SetAccess(c.next)
+	a.metrics.AccessLog(accessCounts(c.next))
 	if err := old.Close(); err != nil {
 		a.log.Warn("cannot close the access log that was", "error", err)
 	}
-	return nil
 }
 
 // accessCounts is what a scrape shows of the access log.
