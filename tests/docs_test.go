@@ -30,6 +30,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/tests/outside"
 )
 
 // configFile is where a page's configuration is; its commands name it.
@@ -135,10 +137,9 @@ func (s *script) here(text string) string {
 
 func (s *script) address(port string) string {
 	if s.ports[port] == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		var err error
+		s.ports[port], err = outside.Address()
 		require.NoError(s, err)
-		s.ports[port] = l.Addr().String()
-		require.NoError(s, l.Close()) // that it stays free is likely, not certain
 	}
 	return s.ports[port]
 }

@@ -6,16 +6,13 @@
 package compat
 
 import (
-	"bytes"
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/helixflow/helixflow/tests/fakellm"
+	"github.com/helixflow/helixflow/tests/outside"
 )
 
 // routerConfig has short timeouts where a check waits for them, and a body limit
@@ -147,7 +145,7 @@ func (w *world) newKey() (key, hash string) {
 // start runs a process until the test ends. It must never panic, and must end
 // well when asked to.
 func (w *world) start(name string, cmd *exec.Cmd) {
-	var stderr text
+	var stderr outside.Output
 	cmd.Stderr = &stderr
 	require.NoError(w.t, cmd.Start())
 	w.t.Cleanup(func() {
@@ -165,28 +163,8 @@ func (w *world) start(name string, cmd *exec.Cmd) {
 	})
 }
 
-// text collects a process's output while others read it.
-type text struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (t *text) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.Write(p)
-}
-
-func (t *text) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.String()
-}
-
-// freeAddr finds a port; that it stays free until used is likely, not certain.
 func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := outside.Address()
 	require.NoError(t, err)
-	defer func() { require.NoError(t, l.Close()) }()
-	return l.Addr().String()
+	return address
 }

@@ -5,22 +5,21 @@ package deploy
 // What the tests share: the binary, and processes that say where they listen.
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/tests/outside"
 )
 
 const (
@@ -58,28 +57,10 @@ func withBinary(m *testing.M) int {
 	return m.Run()
 }
 
-// text collects a process's output while others read it.
-type text struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (t *text) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.Write(p)
-}
-
-func (t *text) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.String()
-}
-
 // process is a service in the background.
 type process struct {
 	*exec.Cmd
-	out, log text
+	out, log outside.Output
 	exited   chan struct{} // closed when it has ended
 }
 
@@ -140,10 +121,9 @@ func status(url string) int {
 // freeAddress finds a port; that it stays free until used is likely, not certain.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := outside.Address()
 	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return address
 }
 
 // run returns what a command prints, and its exit code.

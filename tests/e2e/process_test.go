@@ -5,44 +5,25 @@
 package e2e
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/helixflow/helixflow/tests/outside"
 )
-
-// text collects a process's output while others read it.
-type text struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (t *text) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.Write(p)
-}
-
-func (t *text) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.String()
-}
 
 // process is a router in the background.
 type process struct {
 	cmd            *exec.Cmd
-	stdout, stderr text
+	stdout, stderr outside.Output
 	addr, admin    string
 	exited         chan struct{} // closed after code is set
 	code           int
@@ -189,10 +170,8 @@ func (w *world) routerWait(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// freeAddr finds a port; that it stays free until used is likely, not certain.
 func freeAddr(ts *testscript.TestScript) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := outside.Address()
 	ts.Check(err)
-	defer func() { ts.Check(l.Close()) }()
-	return l.Addr().String()
+	return address
 }
