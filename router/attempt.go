@@ -189,7 +189,7 @@ func (e *Exchange) outgoing(a *Attempt, now time.Time) backends.Outgoing {
 		Op:        e.op,
 		Query:     e.client.query,
 		Static:    a.pool.static,
-		Header:    e.header.B,
+		Header:    e.headerFor(a.pool),
 		Hangup:    &e.conn.cell,
 		Now:       now,
 		Connect:   route.connect,

@@ -7,6 +7,7 @@ import (
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
 )
 
@@ -148,9 +149,6 @@ func (e *Exchange) prepare(t *target) error {
 	}
 	e.prepared = t
 	e.edits.Reset()
-	if replaced := t.pool.replaced; replaced != nil {
-		e.header.B = dropNamed(e.header.B, replaced)
-	}
 	if err := e.name.route.params.Apply(e.body.B, &e.call, &e.edits); err != nil {
 		return err
 	}
@@ -166,6 +164,19 @@ func (e *Exchange) prepare(t *target) error {
 		e.withholdUsage = openai.InjectUsage(&e.call, &e.edits)
 	}
 	return nil
+}
+
+// headerFor is the client's header lines as the pool gets them: without those
+// that its own extra headers take the place of.
+func (e *Exchange) headerFor(p *Pool) []byte {
+	if p.replaced == nil {
+		return e.header.B
+	}
+	if e.filtered == nil {
+		e.filtered = buf.Get(len(e.header.B))
+	}
+	e.filtered.B = dropNamed(append(e.filtered.B[:0], e.header.B...), p.replaced)
+	return e.filtered.B
 }
 
 // nothingLeft is the error of a request that no further backend can take.

@@ -36,11 +36,12 @@ type progress struct {
 	client client // what its head says
 
 	// What came, filled by intake and scan.
-	op      helixflow.Op
-	modelID []byte      // of OpGetModel: from the path, decoded
-	id      []byte      // the request's id, in idBuf or the client's own
-	header  *buf.Buffer // header lines that travel to the backend
-	body    *buf.Buffer // freed at the first token
+	op       helixflow.Op
+	modelID  []byte      // of OpGetModel: from the path, decoded
+	id       []byte      // the request's id, in idBuf or the client's own
+	header   *buf.Buffer // header lines that travel to the backend
+	filtered *buf.Buffer // those of them that a pool with headers of its own gets
+	body     *buf.Buffer // freed at the first token
 
 	// What was decided.
 	principal     *authn.Principal
@@ -104,8 +105,7 @@ func (e *Exchange) finish() {
 	}
 	e.endAttempt(now)
 	e.account(now)
-	e.header.Free()
-	e.body.Free()
+	e.freeRequest()
 	e.local.Free()
 	e.progress = progress{}
 	e.edits.Reset()
@@ -117,5 +117,6 @@ func (e *Exchange) finish() {
 func (e *Exchange) freeRequest() {
 	e.body.Free()
 	e.header.Free()
-	e.body, e.header = nil, nil
+	e.filtered.Free()
+	e.body, e.header, e.filtered = nil, nil, nil
 }

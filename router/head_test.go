@@ -93,3 +93,26 @@ func TestPoolHeadersReplace(t *testing.T) {
 	assert.Equal(t, []string{"ours"}, got.Values("X-Team"))
 	assert.Equal(t, "kept", got.Get("X-Other"))
 }
+
+// What one pool replaces, another one still gets.
+func TestPoolHeadersReplaceForThatPoolOnly(t *testing.T) {
+	var got http.Header
+	second := newBackend(t, func(a *asked) bool {
+		got = a.req.Header
+		a.write(jsonAnswer(`{}`))
+		return true
+	})
+	w := newWorld(t, `
+auth: {anonymous: all}
+tenants: [{name: all}]
+pools:
+  - {name: first, health: off, headers: {X-Team: ours}, backends: [{url: "http://127.0.0.1:1"}]}
+  - {name: second, health: off, backends: [{url: "`+second+`"}]}
+models:
+  - name: m
+    targets: [{pool: first, priority: 1}, {pool: second, priority: 2}]
+`)
+	a := w.ask(t, chat(simple, "X-Team: theirs"))
+	require.Equal(t, 200, a.status, a.body)
+	assert.Equal(t, []string{"theirs"}, got.Values("X-Team"))
+}

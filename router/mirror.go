@@ -39,8 +39,9 @@ func (e *Exchange) copyTo(m *mirror) {
 		return // the request itself will say so
 	}
 	c := &mirrorCopy{srv: s, op: e.op, route: e.name.route, pool: m.pool, until: e.deadline()}
-	c.header = buf.Get(len(e.header.B))
-	c.header.B = append(c.header.B, e.header.B...)
+	header := e.headerFor(m.pool)
+	c.header = buf.Get(len(header))
+	c.header.B = append(c.header.B, header...)
 	c.body = buf.Get(e.edits.Size(e.body.B))
 	c.body.B = e.edits.AppendTo(c.body.B, e.body.B)
 	s.mu.Lock()
