@@ -26,7 +26,7 @@ var (
 
 // relayEvents passes on a stream of server-sent events.
 func (b *relay) relayEvents(a *Attempt) error {
-	b.spoke = b.e.responded
+	b.came, b.spoke = b.e.responded, b.e.responded
 	if len(a.text.B) > 0 {
 		if err := b.events(a, nil); err != nil {
 			return err
@@ -61,7 +61,7 @@ func (b *relay) relayEvents(a *Attempt) error {
 func (b *relay) next(a *Attempt) ([]byte, error) {
 	e := b.e
 	route := e.name.route
-	since := time.Now()
+	since := b.came
 	for now := since; ; now = time.Now() {
 		if err := b.keepAwake(now, route.keepalive); err != nil {
 			return nil, err
@@ -133,8 +133,9 @@ func (b *relay) events(a *Attempt, p []byte) error {
 	if b.terminal {
 		a.lease.Disarm() // the backend has said all: the client's leaving is no matter now
 	}
+	b.came = time.Now()
 	if end > 0 {
-		b.spoke = time.Now()
+		b.spoke = b.came
 		b.e.conn.armWrite(b.spoke)
 	}
 	var err error

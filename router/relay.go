@@ -38,6 +38,7 @@ type relay struct {
 	sent       int64       // bytes of the body
 	chunked    bool        // frames are sent as HTTP chunks
 	untilClose bool        // the body ends with the connection
+	came       time.Time   // when the backend last sent something
 	spoke      time.Time   // when the client was last sent something
 	sequence   int64       // events relayed, for the number of a Responses error event
 	opaque     bool        // in the middle of an event that is too long to look at
