@@ -85,6 +85,9 @@ func (e *Exchange) forward() error {
 		f := asFailure(a.run(&out, e.name.route))
 		now = time.Now()
 		r := a.book(f, now)
+		if f != nil && f.Timeout && e.impatient(now) {
+			r.Evidence = backends.Neutral
+		}
 		switch judge(trial{failure: f, status: r.Status}, e.mayTryAgain(a, r, now)) {
 		case Delivered:
 			if r.Status == statusUnauthorized {

@@ -189,12 +189,23 @@ func (e *Exchange) deadline() time.Time { return e.began.Add(e.name.route.total)
 
 // answerBy is when an answer must be in hand: the deadline, or the end of the
 // client's own patience if that is sooner. An SDK waits so long for each read,
-// so what is on its way by then is not held to it.
+// so what is on its way by then is not held to it; and it is let to give up
+// first, for what it says then is its own time-out and not an error of ours.
 func (e *Exchange) answerBy() time.Time {
-	if p := e.client.patience; p > 0 && p < e.name.route.total {
-		return e.began.Add(p)
+	if p := e.client.patience; p > 0 && p+graceOfPatience < e.name.route.total {
+		return e.began.Add(p + graceOfPatience)
 	}
 	return e.deadline()
+}
+
+// graceOfPatience is for the client's clock, and the way there and back.
+const graceOfPatience = 250 * time.Millisecond
+
+// impatient reports whether by now the client's patience has ended, and not the
+// time that the operator allows: that says nothing about a backend.
+func (e *Exchange) impatient(now time.Time) bool {
+	by := e.answerBy()
+	return by.Before(e.deadline()) && !now.Before(by)
 }
 
 // endAttempt ends the attempt, if there is one, by how it went, at about now.

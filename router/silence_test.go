@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/backends"
 )
 
 const stallFrame = `data: {"error":{"message":"The backend stopped sending.","type":"server_error","param":null,"code":"upstream_timeout"}}` + "\n\n"
@@ -261,4 +263,24 @@ func TestNothingBehindTheLastWord(t *testing.T) {
 	case <-time.After(time.Second):
 		t.Fatal("the connection was kept")
 	}
+}
+
+// Callers who say that they have no patience learn nothing about a backend: it
+// stays in, where the same silence beyond the operator's limit takes it out.
+func TestImpatienceIsNoFault(t *testing.T) {
+	t.Parallel()
+	f := func(timeouts, patience string, healthy bool) {
+		t.Helper()
+		w := newWorld(t, open(timeouts, newBackend(t, stalls("")), newBackend(t, stalls(""))))
+		for range 24 { // a silence counts half, and each backend sees every other one
+			requireError(t, w.ask(t, chat(streaming, patience)), 504, "upstream_timeout")
+		}
+		whole := true
+		for _, s := range w.fleet.Status() {
+			whole = whole && s.State == backends.Healthy
+		}
+		assert.Equal(t, healthy, whole)
+	}
+	f("total: 1m", "x-stainless-read-timeout: 0.001", true)
+	f("total: 1m, first_token: 100ms", "x-stainless-read-timeout: 600", false)
 }
