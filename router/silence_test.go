@@ -268,7 +268,6 @@ func TestNothingBehindTheLastWord(t *testing.T) {
 // Callers who say that they have no patience learn nothing about a backend: it
 // stays in, where the same silence beyond the operator's limit takes it out.
 func TestImpatienceIsNoFault(t *testing.T) {
-	t.Parallel()
 	f := func(timeouts, patience string, healthy bool) {
 		t.Helper()
 		w := newWorld(t, open(timeouts, newBackend(t, stalls("")), newBackend(t, stalls(""))))
