@@ -4,7 +4,6 @@ package tests
 // last. docs/README.md has the rules for whoever writes one.
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -23,7 +22,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -312,28 +310,10 @@ func (s *script) sim(args []string) string {
 	return out
 }
 
-// output collects what a process prints while others read it.
-type output struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // background starts a server that lives until the page ends or stop is called,
 // waits until url answers 200, and returns what it has printed.
 func (s *script) background(args []string, url string) (printed string, stop func()) {
-	out := new(output)
+	out := new(outside.Output)
 	cmd := s.process(context.Background(), args)
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(s, cmd.Start())

@@ -5,7 +5,6 @@
 package chaos
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -69,27 +67,9 @@ type router struct {
 	file        string // its configuration
 	url, admin  string
 	key, hash   string
-	out         output
+	out         outside.Output
 	exited      chan struct{} // closed when it has ended
 	adminClient *http.Client
-}
-
-// output collects what a process says while others read it.
-type output struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 // startRouter serves what config makes of a key's hash, until the test ends.
