@@ -16,6 +16,7 @@ const (
 	KindModelForbidden                // the model exists, this key may not use it
 	KindModelNotFound                 // no route has this name
 	KindNotFound                      // no such path
+	KindPathForbidden                 // the path exists, and is nobody's here
 	KindMethodNotAllowed              // the path exists, with another method
 	KindBodyTimeout                   // the client stopped sending its body
 	KindBodyTooLarge                  // the body is above server.max_body
@@ -42,6 +43,7 @@ var kindNames = [NumKinds]string{
 	KindModelForbidden:    "model_forbidden",
 	KindModelNotFound:     "model_not_found",
 	KindNotFound:          "not_found",
+	KindPathForbidden:     "path_forbidden",
 	KindMethodNotAllowed:  "method_not_allowed",
 	KindBodyTimeout:       "body_timeout",
 	KindBodyTooLarge:      "body_too_large",

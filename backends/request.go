@@ -3,6 +3,7 @@ package backends
 import (
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,7 +50,11 @@ func (ep *Endpoint) compile(s Spec) {
 		origin = "http://" + s.Address.HostHeader()
 	}
 	for op := helixflow.OpUnknown + 1; op < helixflow.NumOps; op++ {
-		target := origin + s.Address.JoinPath(op.Path())
+		base := s.Address
+		if !strings.HasPrefix(op.Path(), "/v1/") { // an engine's own, which stands beside its /v1
+			base.Path = strings.TrimSuffix(base.Path, "/v1")
+		}
+		target := origin + base.JoinPath(op.Path())
 		ep.lines[0][op] = []byte("GET " + target)
 		ep.lines[1][op] = []byte("POST " + target)
 	}

@@ -259,11 +259,15 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 	}
 }
 
-// readHeld reads an answer that is not a stream: all of it if it is small.
+// readHeld reads an answer that is not a stream of events: all of it if it is
+// small, or what comes first of one that is of use piece by piece.
 func (a *Attempt) readHeld(out *backends.Outgoing, route *Route) error {
 	size := a.lease.BodyLength()
 	a.text = buf.Get(int(min(max(size, 1<<10), holdBelow)))
 	for len(a.text.B) < holdBelow {
+		if len(a.text.B) > 0 && a.head.isPiecemeal() && !a.lease.More() {
+			return nil
+		}
 		if !a.lease.More() {
 			now := time.Now()
 			a.lease.Wait(now, min(route.idle, out.Deadline.Sub(now)))

@@ -2,6 +2,7 @@ package router
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/helixflow/helixflow"
@@ -149,19 +150,39 @@ func (e *Exchange) prepare(t *target) error {
 	}
 	e.prepared = t
 	e.edits.Reset()
-	if err := e.name.route.params.Apply(e.body.B, &e.call, &e.edits); err != nil {
+	if e.op.Understood() { // the rules are about generating
+		if err := e.name.route.params.Apply(e.body.B, &e.call, &e.edits); err != nil {
+			return err
+		}
+	}
+	if err := e.rename(t); err != nil {
 		return err
-	}
-	content := t.content
-	if content == nil {
-		content = e.name.content
-	}
-	if content != nil && e.call.Model.Present() && string(e.call.Model.In(e.body.B)) != string(content) {
-		e.edits.Replace(e.call.Model, content)
 	}
 	e.withholdUsage = false
 	if t.pool.injectUsage {
 		e.withholdUsage = openai.InjectUsage(&e.call, &e.edits)
+	}
+	return nil
+}
+
+// rename makes the body name the model as the target knows it.
+func (e *Exchange) rename(t *target) error {
+	content := t.content
+	if content == nil {
+		content = e.name.content
+	}
+	if content == nil && e.deployment != nil {
+		content = jsonContent(string(e.deployment))
+	}
+	m := e.call.Model
+	switch {
+	case content == nil:
+	case m.Present() && string(m.In(e.body.B)) != string(content):
+		e.edits.Replace(m, content)
+	case !m.Present() && e.deployment != nil && e.call.Members == 0:
+		return errEmptyBody
+	case !m.Present() && e.deployment != nil:
+		e.edits.Insert(e.call.Close, slices.Concat([]byte(`,"model":"`), content, []byte(`"`)))
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ var (
 // relayEvents passes on a stream of server-sent events.
 func (b *relay) relayEvents(a *Attempt) error {
 	b.came, b.spoke = b.e.responded, b.e.responded
+	b.finished = !b.e.op.Understood() // no telling which event is the last
 	if len(a.text.B) > 0 {
 		if err := b.events(a, nil); err != nil {
 			return err

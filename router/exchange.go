@@ -41,7 +41,10 @@ type progress struct {
 	id       []byte      // the request's id, in idBuf or the client's own
 	header   *buf.Buffer // header lines that travel to the backend
 	filtered *buf.Buffer // those of them that a pool with headers of its own gets
-	body     *buf.Buffer // freed at the first token
+	// The model, where an Azure client names it in the path: it takes the place
+	// of the body's.
+	deployment []byte
+	body       *buf.Buffer // freed at the first token
 
 	// What was decided.
 	principal     *authn.Principal
@@ -49,6 +52,7 @@ type progress struct {
 	attempt       *Attempt // the try that answers, or nil
 	tries         int
 	preflight     bool              // a browser only asks whether it may call
+	allow         bool              // somebody asks which methods there are
 	failure       *backends.Failure // of the last try that failed
 	prepared      *target           // whose edits are laid
 	withholdUsage bool              // the usage chunk was asked for by us, not by the client

@@ -19,6 +19,11 @@ func (s *Server) serve(e *Exchange) error {
 		return nil
 	}
 	if err := e.locate(); err != nil {
+		if err == errMethod && e.isOptions() {
+			e.allow = true
+			e.answerEmpty()
+			return nil
+		}
 		return err
 	}
 	if err := e.authenticate(); err != nil {

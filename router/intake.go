@@ -173,32 +173,49 @@ func validRequestID(v []byte) bool {
 	return true
 }
 
-// locate finds the operation by the exact raw path, with or without /v1.
+// locate finds the operation that the path names, and whether it has this method.
 func (e *Exchange) locate() error {
-	h := &e.conn.head
-	uri := h.RequestURI()
-	path := uri
-	if i := bytes.IndexByte(uri, '?'); i >= 0 {
-		path, e.client.query = uri[:i], uri[i+1:]
+	path := e.conn.head.RequestURI()
+	if i := bytes.IndexByte(path, '?'); i >= 0 {
+		path, e.client.query = path[:i], path[i+1:]
 		if keyInQuery(e.client.query) {
 			return errKeyInQuery
 		}
 	}
-	op, modelID := operation(path)
-	if op == helixflow.OpUnknown {
+	p := find(path)
+	e.op = p.op
+	switch {
+	case p.op == helixflow.OpUnknown && administrative(p.clean):
+		return errAdministrative
+	case p.op == helixflow.OpUnknown:
 		return errNotFound
+	case p.op == helixflow.OpGetModel:
+		e.modelID = p.model
+	case p.model != nil:
+		e.deployment = p.model
+		e.client.query = withoutParameter(e.client.query, "api-version")
 	}
-	e.op, e.modelID = op, modelID
-	get := op == helixflow.OpListModels || op == helixflow.OpGetModel
-	if get && !h.IsGet() && !h.IsHead() || !get && !h.IsPost() {
+	if !e.methodFits() {
 		return errMethod
 	}
 	return nil
 }
 
+func (e *Exchange) methodFits() bool {
+	h := &e.conn.head
+	if e.op.Body() == helixflow.NoBody {
+		return h.IsGet() || h.IsHead()
+	}
+	return h.IsPost()
+}
+
+// isOptions reports whether the client asks what a path allows, which takes no
+// credential.
+func (e *Exchange) isOptions() bool { return string(e.conn.head.Method()) == fasthttp.MethodOptions }
+
 // allowedMethods is the Allow header of an operation.
 func allowedMethods(op helixflow.Op) string {
-	if op == helixflow.OpListModels || op == helixflow.OpGetModel {
+	if op.Body() == helixflow.NoBody {
 		return "GET, HEAD, OPTIONS"
 	}
 	return "POST, OPTIONS"

@@ -47,6 +47,7 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindModelForbidden:    {403, typeInvalid, "model_not_allowed", "This API key may not use this model.", adviseNothing},
 	helixflow.KindModelNotFound:     {404, typeInvalid, "model_not_found", "The model does not exist.", adviseNothing},
 	helixflow.KindNotFound:          {404, typeInvalid, "unknown_url", "Unknown request URL. Check the path and the method.", adviseNothing},
+	helixflow.KindPathForbidden:     {403, typeInvalid, "path_forbidden", "The paths that administer an account are not served here.", adviseNothing},
 	helixflow.KindMethodNotAllowed:  {405, typeInvalid, "method_not_allowed", "This method is not allowed on this path.", adviseNothing},
 	helixflow.KindBodyTimeout:       {408, typeInvalid, "request_timeout", "The request's body did not arrive in time.", adviseNothing},
 	helixflow.KindBodyTooLarge:      {413, typeInvalid, "request_too_large", "The request's body is too large.", adviseNothing},
@@ -108,8 +109,10 @@ var (
 	errTwoCredentials = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "A header that carries credentials stands twice."}
 	errKeyInQuery     = &helixflow.Error{Kind: helixflow.KindKeyInQuery}
 	errNotFound       = &helixflow.Error{Kind: helixflow.KindNotFound}
+	errAdministrative = &helixflow.Error{Kind: helixflow.KindPathForbidden}
 	errMethod         = &helixflow.Error{Kind: helixflow.KindMethodNotAllowed}
 	errMissingModel   = &helixflow.Error{Kind: helixflow.KindMissingModel, Param: "model"}
+	errEmptyBody      = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The request body has no parameters."}
 	errForbidden      = &helixflow.Error{Kind: helixflow.KindModelForbidden, Param: "model"}
 	errContentType    = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The Content-Type must be application/json."}
 	errEncoding       = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The body must not be compressed: Content-Encoding is not accepted."}

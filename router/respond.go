@@ -25,10 +25,19 @@ const (
 // answerHead is the head of a backend's answer.
 type answerHead struct{ fasthttp.ResponseHeader }
 
-func (h *answerHead) isEventStream() bool {
-	const sse = "text/event-stream"
+func (h *answerHead) isEventStream() bool { return h.isMedia("text/event-stream") }
+
+// isMedia reports whether the answer says that it is of this media type,
+// whatever the parameters.
+func (h *answerHead) isMedia(media string) bool {
 	ct := h.ContentType()
-	return len(ct) >= len(sse) && bytes.EqualFold(ct[:len(sse)], []byte(sse))
+	return len(ct) >= len(media) && bytes.EqualFold(ct[:len(media)], []byte(media))
+}
+
+// isPiecemeal reports whether the answer is of use to the client piece by piece,
+// as audio is: it is not held until it is whole.
+func (h *answerHead) isPiecemeal() bool {
+	return h.StatusCode() < 400 && len(h.ContentType()) > 0 && !h.isMedia("application/json") && !h.isMedia("text/")
 }
 
 // respond sends the whole answer: its head goes out together with the first
@@ -81,9 +90,9 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 	}
 	if e.problem != nil {
 		dst = appendRetryHeaders(dst, e.problem)
-		if e.problem.Kind == helixflow.KindMethodNotAllowed {
-			dst = append(append(append(dst, "Allow: "...), allowedMethods(e.op)...), "\r\n"...)
-		}
+	}
+	if e.allow || e.problem != nil && e.problem.Kind == helixflow.KindMethodNotAllowed {
+		dst = append(append(append(dst, "Allow: "...), allowedMethods(e.op)...), "\r\n"...)
 	}
 	dst = appendHeader(dst, helixflow.HeaderRequestID, e.id)
 	dst = append(dst, helixflow.HeaderProcessingMS+": "...)

@@ -109,33 +109,82 @@ func TestRetryHeaders(t *testing.T) {
 	f(&helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: -time.Second}, "x-should-retry=true")
 }
 
-func TestOperation(t *testing.T) {
-	f := func(path string, op helixflow.Op, id string) {
+func TestFind(t *testing.T) {
+	f := func(path string, op helixflow.Op, model string) {
 		t.Helper()
-		gotOp, gotID := operation([]byte(path))
-		assert.Equal(t, op, gotOp, "%q", path)
-		assert.Equal(t, id, string(gotID), "%q", path)
+		p := find([]byte(path))
+		assert.Equal(t, op, p.op, "%q", path)
+		assert.Equal(t, model, string(p.model), "%q", path)
 	}
 	f("/v1/chat/completions", helixflow.OpChatCompletions, "")
 	f("/chat/completions", helixflow.OpChatCompletions, "")
 	f("/v1/completions", helixflow.OpCompletions, "")
 	f("/v1/responses", helixflow.OpResponses, "")
+	f("/v1/responses/compact", helixflow.OpResponsesCompact, "")
 	f("/v1/embeddings", helixflow.OpEmbeddings, "")
 	f("/v1/moderations", helixflow.OpModerations, "")
+	f("/v1/audio/speech", helixflow.OpSpeech, "")
+	f("/audio/transcriptions", helixflow.OpTranscriptions, "")
+	f("/v1/videos", helixflow.OpVideos, "")
+	f("/tokenize", helixflow.OpTokenize, "")
+	f("/v1/tokenize", helixflow.OpTokenize, "")
+	f("/v2/rerank", helixflow.OpRerank, "")
+	f("/rerank", helixflow.OpRerank, "")
 	f("/v1/models", helixflow.OpListModels, "")
 	f("/v1/models/m", helixflow.OpGetModel, "m")
 	f("/models/org/m:8b", helixflow.OpGetModel, "org/m:8b")
 	f("/v1/models/org%2Fm%3a8b", helixflow.OpGetModel, "org/m:8b")
 	f("/v1/models/a%20b", helixflow.OpGetModel, "a b")
+	// Stray slashes.
+	f("/v1/chat/completions/", helixflow.OpChatCompletions, "")
+	f("/v1/chat/completions//", helixflow.OpChatCompletions, "")
+	f("//v1//chat/completions", helixflow.OpChatCompletions, "")
+	f("/v1/models/", helixflow.OpListModels, "")
+	f("/v1/models/a/", helixflow.OpGetModel, "a")
+	// Azure's prefixes.
+	f("/openai/v1/chat/completions", helixflow.OpChatCompletions, "")
+	f("/openai/v1/models", helixflow.OpListModels, "")
+	f("/openai/embeddings", helixflow.OpEmbeddings, "")
+	f("/openai/deployments/gpt-4o/chat/completions", helixflow.OpChatCompletions, "gpt-4o")
+	f("/openai/deployments/org%2Fm/audio/transcriptions", helixflow.OpTranscriptions, "org/m")
 	for _, unknown := range []string{
-		"", "/", "/v1", "/v1/", "*", "v1/models", "/V1/models", "/v1/Models", "/v1//models", "//v1/models", "/v1/v1/models", "/v1/models/",
-		"/v1/chat/completions/", "/v1/chat%2Fcompletions", "/v1/chat/./completions", "/v1/x/../models", "/v1/models/.", "/v1/models/..", "/v1/models/a/../b",
-		"/v1/models/%2e%2e", "/v1/models/a%2f%2e%2e%2fb", "/v1/models/a//b", "/v1/models//a", "/v1/models/a/", "/v1/models/%2Fa", "/v1/models/a%25b", "/v1/models/%252e",
+		"", "/", "/v1", "/v1/", "*", "v1/models", "/V1/models", "/v1/Models", "/v1/v1/models",
+		"/v1/chat%2Fcompletions", "/v1/chat/./completions", "/v1/x/../models", "/v1/models/.", "/v1/models/..", "/v1/models/a/../b",
+		"/v1/models/%2e%2e", "/v1/models/a%2f%2e%2e%2fb", "/v1/models/%2Fa", "/v1/models/a%25b", "/v1/models/%252e",
 		"/v1/models/%", "/v1/models/%2", "/v1/models/%zz", "/v1/models/%+1", "/v1/models/%00", "/v1/models/a%0d%0ab", "/v1/models/a%7f", "/v1/models/a\\b", "/v1/models/a%5cb",
-		"http://host/v1/models", "/v1/models#x", "/v1/chat/completions;x",
+		"http://host/v1/models", "/v1/models#x", "/v1/chat/completions;x", "/v1/completions/x", "/v1/responses/resp_1",
+		"/openai", "/openai/", "/openai/v2/models", "/openai/deployments/m", "/openai/deployments//embeddings",
+		"/openai/deployments/%2e%2e/chat/completions", "/openai/deployments/m%252f/chat/completions", "/openai/deployments/m/models",
+		"/openai/deployments/m/v1/chat/completions",
 	} {
 		f(unknown, helixflow.OpUnknown, "")
 	}
+}
+
+func TestAdministrative(t *testing.T) {
+	f := func(path string, want bool) {
+		t.Helper()
+		assert.Equal(t, want, administrative(find([]byte(path)).clean), "%q", path)
+	}
+	f("/v1/organization", true)
+	f("/v1/organization/admin_api_keys", true)
+	f("/organization/users", true)
+	f("//v1//projects/", true)
+	f("/openai/v1/organization/costs", true)
+	f("/v1/organizations", false)
+	f("/v1/models/organization", false)
+}
+
+func TestWithoutParameter(t *testing.T) {
+	f := func(query, want string) {
+		t.Helper()
+		assert.Equal(t, want, string(withoutParameter([]byte(query), "api-version")))
+	}
+	f("", "")
+	f("a=b", "a=b")
+	f("api-version=2024-10-21", "")
+	f("a=b&api-version=2024-10-21&c=d", "a=b&c=d")
+	f("x-api-version=1", "x-api-version=1")
 }
 
 func TestKeyInQuery(t *testing.T) {
@@ -156,24 +205,22 @@ func TestKeyInQuery(t *testing.T) {
 	f("a=sk-hfx_live_1_2_3", true)
 }
 
-func FuzzOperation(f *testing.F) {
-	for _, seed := range []string{"/v1/models/a", "/models/%2e%2e/a", "/v1/models/a%2Fb%25", "/v1/chat/completions"} {
+func FuzzFind(f *testing.F) {
+	for _, seed := range []string{"/v1/models/a", "/models/%2e%2e/a", "/v1/models/a%2Fb%25", "/v1/chat/completions", "//v1/models/", "/openai/deployments/a%2Fb/embeddings"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		op, id := operation([]byte(path))
-		require.Equal(t, op == helixflow.OpGetModel, len(id) > 0)
-		if op == helixflow.OpUnknown {
+		p := find([]byte(path))
+		require.NotContains(t, string(p.clean), "//")
+		if p.op == helixflow.OpUnknown {
 			return
 		}
 		require.True(t, strings.HasPrefix(path, "/"))
-		for seg := range strings.SplitSeq(string(id), "/") {
-			if op == helixflow.OpGetModel {
-				require.NotContains(t, []string{"", ".", ".."}, seg)
-			}
+		for seg := range strings.SplitSeq(string(p.model), "/") {
+			require.NotContains(t, []string{".", ".."}, seg)
+			require.True(t, seg != "" || len(p.model) == 0)
 		}
-		require.False(t, strings.ContainsAny(string(id), "%\\\x00\r\n"), "%q", id)
+		require.False(t, strings.ContainsAny(string(p.model), "%\\\x00\r\n"), "%q", p.model)
 		require.NotContains(t, path, "%25")
-		require.NotContains(t, path, "//")
 	})
 }

@@ -13,22 +13,23 @@ import (
 // for concurrent use, take no lock and do not allocate.
 type ModelSeries struct {
 	name       string
-	requests   [helixflow.NumOps][2]codeCounts // by operation, then unary or stream
-	durations  [helixflow.NumOps]histogram
+	ops        [helixflow.NumOps]atomic.Pointer[opSeries] // nil until the first request
 	firstToken histogram
 	perToken   histogram
 	tokens     [len(tokenTypes)]atomic.Uint64
+}
+
+// opSeries is what is counted per model and operation.
+type opSeries struct {
+	requests [2]codeCounts // unary, stream
+	duration histogram
 }
 
 // tokenTypes are the values of the label "type", in the order of ModelSeries.tokens.
 var tokenTypes = [...]string{"input", "cached", "output", "reasoning"}
 
 func newModelSeries(name string) *ModelSeries {
-	s := &ModelSeries{name: name, firstToken: histogram{bounds: firstTokenBounds}, perToken: histogram{bounds: perTokenBounds}}
-	for op := range s.durations {
-		s.durations[op].bounds = durationBounds
-	}
-	return s
+	return &ModelSeries{name: name, firstToken: histogram{bounds: firstTokenBounds}, perToken: histogram{bounds: perTokenBounds}}
 }
 
 // Request counts one finished request, by the status the client was answered
@@ -41,8 +42,19 @@ func (s *ModelSeries) Request(op helixflow.Op, stream bool, status int, took tim
 	if stream {
 		kind = 1
 	}
-	s.requests[op][kind].count(status)
-	s.durations[op].observe(took)
+	o := s.op(op)
+	o.requests[kind].count(status)
+	o.duration.observe(took)
+}
+
+// op returns the operation's series; only the first request of a kind makes one,
+// since most models serve few of them.
+func (s *ModelSeries) op(op helixflow.Op) *opSeries {
+	if o := s.ops[op].Load(); o != nil {
+		return o
+	}
+	s.ops[op].CompareAndSwap(nil, &opSeries{duration: histogram{bounds: durationBounds}})
+	return s.ops[op].Load()
 }
 
 // FirstToken times one stream from the request's first byte to the first token
@@ -69,17 +81,23 @@ func (s *ModelSeries) Tokens(u helixflow.Usage) {
 func writeModels(t *text, models []*ModelSeries) {
 	t.family(requestsTotal)
 	for _, s := range models {
-		for op := range s.requests {
+		for op := range s.ops {
+			o := s.ops[op].Load()
+			if o == nil {
+				continue
+			}
 			for kind, stream := range [...]string{"false", "true"} {
-				s.requests[op][kind].write(t, requestsTotal.name,
+				o.requests[kind].write(t, requestsTotal.name,
 					"endpoint", helixflow.Op(op).String(), "model", s.name, "stream", stream)
 			}
 		}
 	}
 	t.family(requestDuration)
 	for _, s := range models {
-		for op := range s.durations {
-			s.durations[op].write(t, requestDuration.name, "endpoint", helixflow.Op(op).String(), "model", s.name)
+		for op := range s.ops {
+			if o := s.ops[op].Load(); o != nil {
+				o.duration.write(t, requestDuration.name, "endpoint", helixflow.Op(op).String(), "model", s.name)
+			}
 		}
 	}
 	t.family(timeToFirstToken)

@@ -130,16 +130,24 @@ func (m *Metrics) Totals() []ModelTotals {
 
 func (s *ModelSeries) totals() ModelTotals {
 	t := ModelTotals{Name: s.name, InputTokens: s.tokens[0].Load(), OutputTokens: s.tokens[2].Load()}
-	for op := range s.requests {
-		for kind := range s.requests[op] {
-			for i := range s.requests[op][kind] {
-				n := s.requests[op][kind][i].Load()
-				t.Requests += n
-				if codes[i].label[0] == '5' {
-					t.Failed += n
-				}
-			}
+	for op := range s.ops {
+		o := s.ops[op].Load()
+		if o == nil {
+			continue
+		}
+		for kind := range o.requests {
+			t.add(&o.requests[kind])
 		}
 	}
 	return t
+}
+
+func (t *ModelTotals) add(c *codeCounts) {
+	for i := range c {
+		n := c[i].Load()
+		t.Requests += n
+		if codes[i].label[0] == '5' {
+			t.Failed += n
+		}
+	}
 }
