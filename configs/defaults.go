@@ -18,6 +18,7 @@ func Default() *Config {
 			LameDuck:     5 * time.Second,
 			DrainTimeout: 30 * time.Second,
 			HalfClose:    "cancel",
+			Websockets:   Websockets{Max: 10_000, Idle: 5 * time.Minute, Total: time.Hour},
 		},
 		Log: Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},
 	}

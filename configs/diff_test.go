@@ -57,6 +57,10 @@ func TestDiff(t *testing.T) {
 	f("access: off", "access: stdout", `log.access "off" → "stdout"`)
 	f("access_sample: 100%", "access_sample: 0.5%", "log.access_sample 100% → 0.5%")
 
+	f("max: 10k ", "max: 20 ", "server.websockets.max 10000 → 20")
+	f("idle: 5m ", "idle: 10m ", "server.websockets.idle 5m → 10m")
+	f("prefix: /v1/realtime", "prefix: /v1/responses", "passthrough /v1/realtime removed", "passthrough /v1/responses added")
+
 	// auth and tenants
 	f(`anonymous: ""`, "anonymous: acme", `auth.anonymous none → "acme"`)
 	f("an example only: set", "another one: please set", "pepper 1: secret changed")

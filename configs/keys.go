@@ -37,6 +37,7 @@ func rootKeys(c *Config) object {
 		{name: "tenants", value: list[Tenant]{&c.Tenants, "tenant", tenantID, zero[Tenant], tenantKeys, 1, 0}, doc: "The customers: their keys, and the models they may use.", required: true},
 		{name: "pools", value: list[Pool]{&c.Pools, "pool", poolID, defaultPool, poolKeys, 1, 0}, doc: "Sets of interchangeable backends.", required: true},
 		{name: "models", value: list[Model]{&c.Models, "model", modelID, defaultModel, modelKeys, 1, 0}, doc: "The public names of models, and where they lead.", required: true},
+		{name: "passthrough", value: list[Passthrough]{&c.Passthrough, "passthrough", passthroughID, zero[Passthrough], passthroughKeys, 0, 0}, doc: "What is off unless listed here."},
 		{name: "log", value: logKeys(&c.Log), doc: "The operational log, and the access log."},
 	}
 }
@@ -56,6 +57,11 @@ func serverKeys(s *Server) object {
 		{name: "cors", value: object{
 			{name: "origins", value: texts{&s.CORS.Origins, 0, "none"}, doc: "Origins such as https://app.example.com, or * for any."},
 		}, doc: "Which web pages may call from a browser; none unless listed."},
+		{name: "websockets", value: object{
+			{name: "max", value: count{&s.Websockets.Max, 1, 1_000_000}, doc: "The most that may be open at once."},
+			{name: "idle", value: duration{&s.Websockets.Idle, time.Second, maxDuration}, doc: "How long one may be silent in both directions before it is closed."},
+			{name: "total", value: duration{&s.Websockets.Total, time.Second, maxDuration}, doc: "How long one may be open at all."},
+		}, doc: "Bounds on websockets, which passthrough turns on."},
 		{name: "tls", value: object{
 			{name: "cert", value: text{&s.TLS.Cert}, doc: "PEM file of the certificate and its chain."},
 			{name: "key", value: text{&s.TLS.Key}, doc: "PEM file of the private key."},
@@ -188,6 +194,12 @@ func timeoutKeys(t *Timeouts) object {
 	}
 }
 
+func passthroughKeys(p *Passthrough) object {
+	return object{
+		{name: "prefix", value: text{&p.Prefix}, doc: "The path: /v1/realtime and /v1/responses turn on the websockets there, which the model routes.", required: true},
+	}
+}
+
 func logKeys(l *Log) object {
 	return object{
 		{name: "level", value: choice{&l.Level, logLevels}, doc: "The least severe operational log line that is written."},
@@ -206,6 +218,8 @@ func pepperID(p *Pepper) string   { return strconv.Itoa(p.Version) }
 func poolID(p *Pool) string       { return p.Name }
 func backendID(b *Backend) string { return b.URL }
 func modelID(m *Model) string     { return m.Name }
+
+func passthroughID(p *Passthrough) string { return p.Prefix }
 
 func targetID(t *Target) string {
 	id := t.Pool

@@ -77,6 +77,7 @@ func TestReference(t *testing.T) {
 	}, m.Params)
 	require.True(t, c.Models[1].Params.Empty())
 	require.Equal(t, []Target{{Pool: "openai", Priority: 1, Weight: 1}}, c.Models[1].Targets)
+	require.Equal(t, []Passthrough{{Prefix: "/v1/realtime"}}, c.Passthrough)
 }
 
 // TestReferenceIsWhole: the reference names every key of the table.

@@ -5,11 +5,13 @@ package configs
 // enters the table in keys.go.
 
 var planned = map[string][]string{
-	"":           {"passthrough", "cache", "redis", "cluster", "ledger", "store", "version"},
+	"":           {"cache", "redis", "cluster", "ledger", "store", "version"},
 	"server":     {"max_upload"},
 	"server.tls": {"client_ca", "client_auth"},
 	"auth":       {"order", "key_files", "jwt"},
 	"tenants[]":  {"priority", "limits"},
 	"pools[]":    {"tenant", "queue"},
 	"models[]":   {"cache", "price"},
+
+	"passthrough[]": {"pool"},
 }

@@ -23,7 +23,10 @@ type Config struct {
 	Tenants []Tenant
 	Pools   []Pool
 	Models  []Model
-	Log     Log
+
+	Passthrough []Passthrough // what is off unless it stands here
+
+	Log Log
 }
 
 // Server is the listeners and what they accept.
@@ -38,6 +41,7 @@ type Server struct {
 	HalfClose    string        // "cancel" (default) or "ignore"
 	Handover     string        // absolute path of the unix socket that hands the listeners on; "" (default) for none
 	CORS         CORS
+	Websockets   Websockets
 	TLS          ServerTLS
 
 	// TrustedProxies are whose X-Forwarded-For is believed: masked, never
@@ -47,6 +51,13 @@ type Server struct {
 
 // CORS names the origins a browser may call from; none by default. "*" allows any.
 type CORS struct{ Origins []string }
+
+// Websockets bounds the websockets that Passthrough turns on.
+type Websockets struct {
+	Max   int           // open at once; default 10000
+	Idle  time.Duration // default 5m: silent in both directions
+	Total time.Duration // default 60m
+}
 
 // ServerTLS serves HTTPS when Cert and Key name files.
 type ServerTLS struct{ Cert, Key string }
@@ -244,6 +255,12 @@ type Timeouts struct {
 	Idle       time.Duration // default 30s, between two pieces of an answer
 	Total      time.Duration // default 10m
 	Keepalive  time.Duration // default 15s; an SSE comment to the client while the backend is silent
+}
+
+// Passthrough turns on what is off by default: the websockets at Prefix, whose
+// model decides the pool.
+type Passthrough struct {
+	Prefix string // "/v1/realtime" or "/v1/responses"; unique
 }
 
 // Log is the operational log, and the access log beside it.
