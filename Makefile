@@ -57,8 +57,13 @@ chaos: build ## dying backends, reloads and drains under load, in short forms
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/chaos/...
 
 .PHONY: compat
-compat: build ## the official OpenAI clients against the built binary; needs python3 and node
-	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/compat/...
+compat: build ## the clients of applications against the built binary; needs python3 and node
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration -parallel 5 ./tests/compat/...
+
+.PHONY: compat-record
+compat-record: build ## the same, and what they find becomes the table in docs/reference/clients.md
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration -parallel 5 ./tests/compat/ -record
+	$(GO) generate ./tests
 
 # The fuzzer takes one target of one package at a time. A target that fails
 # leaves its input under testdata/fuzz; commit it with the fix.

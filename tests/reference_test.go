@@ -26,6 +26,7 @@ import (
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/tests/compat"
 )
 
 var update = flag.Bool("update", false, "write the reference pages instead of comparing them")
@@ -52,6 +53,9 @@ func TestReference(t *testing.T) {
 	f("metrics.md", "a scrape of internal/metric", metricsPage(t))
 	f("cli.md", "what the commands print for --help", cliPage(t))
 	f("configuration.md", "the schema and configs/helixflow.yaml", configurationPage(t))
+	clients, err := compat.Page("compat")
+	require.NoError(t, err)
+	f("clients.md", "tests/compat/results.json", clients)
 }
 
 // parse returns a file of the repository, comments included.

@@ -1,17 +1,15 @@
 //go:build integration
 
-// The runner: one test per client, one subtest per check it reports.
+// The runner: one test per client, one subtest per case.
 
 package compat
 
 import (
-	"bytes"
-	"context"
+	"crypto/rand"
+	"flag"
 	"maps"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,84 +17,99 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience bounds one client's run, without its installation.
-const patience = 150 * time.Second
+var record = flag.Bool("record", false, "write results.json instead of comparing with it")
 
 func TestClients(t *testing.T) {
 	bin := binary(t)
-	t.Run("python", func(t *testing.T) {
-		t.Parallel()
-		run(t, bin, prefixed("sync/", "async/"), installPython(t), "-B", "main.py")
+	runtimes := newRuntimes()
+	var mu sync.Mutex // guards ran
+	ran := make(map[string]Result)
+	t.Cleanup(func() {
+		if *record && !t.Failed() {
+			assert.NoError(t, writeResults(".", ran))
+		}
 	})
-	t.Run("node", func(t *testing.T) {
-		t.Parallel()
-		run(t, bin, checks, installNode(t), "main.mjs")
-	})
-	t.Run("go", func(t *testing.T) {
-		t.Parallel()
-		run(t, bin, checks, buildGo(t))
-	})
-}
-
-// run starts a client's program in its folder, in a world of its own, and makes
-// a subtest of each check.
-func run(t *testing.T, bin string, want []string, program string, args ...string) {
-	w := newWorld(t, bin)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir = folder(t)
-	cmd.Env = w.env()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		t.Errorf("the client was not done after %v", patience)
-	}
-	results := parse(t, stdout.String())
-	for _, name := range want {
-		t.Run(name, func(t *testing.T) {
-			r, reported := results[name]
-			require.True(t, reported, "the client did not report this check")
-			require.True(t, r.ok, "%s", r.detail)
-			t.Log(r.detail)
+	for i := range Clients {
+		client := &Clients[i]
+		t.Run(client.Name, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, newWorld(t, bin), runtimes[client.Runtime](t), client)
+			mu.Lock()
+			defer mu.Unlock()
+			ran[client.Name] = r
 		})
-		delete(results, name)
-	}
-	assert.Empty(t, slices.Sorted(maps.Keys(results)), "checks that nobody expects")
-	assert.NoError(t, err, "the client's program")
-	if t.Failed() {
-		t.Logf("the client on stderr:\n%s", stderr.String())
 	}
 }
 
-// folder is the client's, named as its test.
-func folder(t *testing.T) string {
-	_, name, _ := strings.Cut(t.Name(), "/")
-	dir, err := filepath.Abs(name)
+// run does all cases with a client.
+func run(t *testing.T, w *world, r runtime, client *Client) Result {
+	d := startDriver(t, r, client)
+	said, _, _ := d.do(t, Order{Do: "about"})
+	pinned, err := client.Pinned(".")
 	require.NoError(t, err)
-	return dir
-}
+	require.Equal(t, pinned, said.Versions, "what is installed is not what is pinned")
 
-type result struct {
-	ok     bool
-	detail string
-}
-
-// parse reads what a client's program printed.
-func parse(t *testing.T, stdout string) map[string]result {
-	results := make(map[string]result)
-	for line := range strings.Lines(stdout) {
-		name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-		verdict, detail, _ := strings.Cut(rest, " ")
-		if verdict != "ok" && verdict != "FAIL" {
-			t.Errorf("the client printed a line that is no result: %q", line)
-			continue
+	result := Result{Versions: said.Versions, Outcomes: make(map[string]string), Blind: said.Blind}
+	used := make(map[string]bool)
+	for _, feature := range Features {
+		for _, c := range feature.Cases {
+			need := c.Order.Do
+			reason, lacks := said.Lacks[need]
+			if !lacks && c.Needs != "" {
+				need = c.Needs
+				reason, lacks = said.Lacks[need]
+			}
+			if lacks {
+				used[need] = true
+				result.Outcomes[c.Name] = notApplicable + reason
+				continue
+			}
+			t.Run(c.Name, func(t *testing.T) {
+				result.Outcomes[c.Name] = strings.TrimSpace("ok " + prove(t, w, d, &said.About, c))
+			})
 		}
-		if _, twice := results[name]; twice {
-			t.Errorf("the client reported %s twice", name)
-		}
-		results[name] = result{ok: verdict == "ok", detail: detail}
 	}
-	return results
+	for need := range maps.Keys(said.Lacks) {
+		assert.True(t, used[need], "the driver says that its client lacks %s, which no case needs", need)
+	}
+	if !*record {
+		results, err := ReadResults(".")
+		require.NoError(t, err)
+		assert.Equal(t, results[client.Name], result, "the results are others than those of the last run; if they should be, make compat-record")
+	}
+	return result
+}
+
+// prove does one case and returns the class of its error.
+func prove(t *testing.T, w *world, d *driver, about *About, c Case) string {
+	o := w.fill(c.Order)
+	before := w.count(t)
+	w.queue(o.script)
+	a, raw, took := d.do(t, o)
+	w.judge(t, before, o, c.Want)
+	(&verdict{T: t, w: w, about: about, order: o, want: c.Want, a: a, took: took}).judge()
+	assert.NotContains(t, raw, o.Key, "the client repeats the key")
+	t.Logf("%v: %.300s", took.Round(time.Millisecond), raw)
+	if a.Error == nil {
+		return ""
+	}
+	return a.Error.Class
+}
+
+// fill puts in what only a run knows.
+func (w *world) fill(o Order) Order {
+	switch o.BaseURL {
+	case "":
+		o.BaseURL = "http://" + w.router + "/v1"
+	case bareURL:
+		o.BaseURL = "http://" + w.router
+	}
+	switch o.Key {
+	case "":
+		o.Key = w.key
+	case keySmall:
+		o.Key = w.small
+	}
+	o.Prompt = strings.ReplaceAll(o.Prompt, uniqueID, rand.Text())
+	return o
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,38 +30,72 @@ func binary(t *testing.T) string {
 	return bin
 }
 
-// installPython returns a Python that has the client.
-func installPython(t *testing.T) string {
+// runtime is how the programs of one language are run, after the clients they
+// drive were installed.
+type runtime struct {
+	dir     string
+	program string
+	args    []string // before the driver's name
+}
+
+// newRuntimes returns what installs a runtime: once, for whichever test asks
+// first, while others wait.
+func newRuntimes() map[string]func(t *testing.T) runtime {
+	once := func(install func(t *testing.T) runtime) func(t *testing.T) runtime {
+		var first sync.Once
+		var r runtime
+		return func(t *testing.T) runtime {
+			first.Do(func() { r = install(t) })
+			require.NotEmpty(t, r.program, "the installation failed in another test")
+			return r
+		}
+	}
+	return map[string]func(t *testing.T) runtime{
+		"python":     once(func(t *testing.T) runtime { return installPython(t, "python") }),
+		"llamaindex": once(func(t *testing.T) runtime { return installPython(t, "python/llamaindex") }),
+		"node":       once(installNode),
+		"go":         once(buildGo),
+	}
+}
+
+// installPython makes a virtual environment of the folder's requirements.
+func installPython(t *testing.T, folder string) runtime {
 	python := need(t, "python3", "install python3 with its venv module (Debian: python3-venv)")
-	dir := folder(t)
+	dir := absolute(t, folder)
 	venv := filepath.Join(dir, ".venv")
 	inside := filepath.Join(venv, "bin", "python")
-	once(t, venv, filepath.Join(dir, "requirements.txt"), command(t, dir, python, "-VV"), func() {
+	filled(t, venv, filepath.Join(dir, "requirements.txt"), command(t, dir, python, "-VV"), func() {
 		command(t, dir, python, "-m", "venv", ".venv")
 		command(t, dir, inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
 			"--only-binary=:all:", "--require-hashes", "-r", "requirements.txt")
 	})
-	return inside
+	return runtime{dir: absolute(t, "python"), program: inside, args: []string{"-B", "main.py"}}
 }
 
-// installNode returns a Node; the client is where it looks for it.
-func installNode(t *testing.T) string {
+func installNode(t *testing.T) runtime {
 	node := need(t, "node", "install Node.js, 20 or newer")
 	npm := need(t, "npm", "install npm")
-	dir := folder(t)
-	once(t, filepath.Join(dir, "node_modules"), filepath.Join(dir, "package-lock.json"), "", func() {
+	dir := absolute(t, "node")
+	filled(t, filepath.Join(dir, "node_modules"), filepath.Join(dir, "package-lock.json"), "", func() {
 		command(t, dir, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 	})
-	return node
+	return runtime{dir: dir, program: node, args: []string{"main.mjs"}}
 }
 
-// buildGo returns the client's program. Not optimising the client, which is
-// large, halves what the first build takes.
-func buildGo(t *testing.T) string {
-	program := filepath.Join(t.TempDir(), "client")
-	command(t, folder(t), "go", "build",
+// buildGo does not optimise the clients, which are large: that halves what the
+// first build takes.
+func buildGo(t *testing.T) runtime {
+	dir := absolute(t, "go")
+	program := filepath.Join(absolute(t, "../../bin"), "compat-go")
+	command(t, dir, "go", "build",
 		"-gcflags=github.com/openai/openai-go/v3/...=-N -l -dwarf=false", "-ldflags=-s -w", "-o", program, ".")
-	return program
+	return runtime{dir: dir, program: program}
+}
+
+func absolute(t *testing.T, folder string) string {
+	dir, err := filepath.Abs(folder)
+	require.NoError(t, err)
+	return dir
 }
 
 func need(t *testing.T, program, advice string) string {
@@ -69,9 +104,9 @@ func need(t *testing.T, program, advice string) string {
 	return path
 }
 
-// once fills a directory anew unless it was filled whole with pins of the same
+// filled fills a directory anew unless it was filled whole with pins of the same
 // content, for the same version of the program that will use it.
-func once(t *testing.T, dir, pins, version string, fill func()) {
+func filled(t *testing.T, dir, pins, version string, fill func()) {
 	data, err := os.ReadFile(pins)
 	require.NoError(t, err)
 	digest := sha256.Sum256(append(data, version...))

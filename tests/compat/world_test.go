@@ -8,7 +8,6 @@ package compat
 import (
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +40,9 @@ pools:
   - name: sim
     engine: sim
     backends: [{url: "${SIM}"}]
+  - name: limited # its backend rests after it named a time to wait
+    engine: sim
+    backends: [{url: "${SIM}"}]
   - name: fake
     backends: [{url: "${FAKE}"}]
 models:
@@ -53,6 +55,8 @@ models:
     targets: [{pool: sim}]
   - name: omni-moderation-latest
     targets: [{pool: sim}]
+  - name: limited
+    targets: [{pool: limited}]
   - name: fake
     targets: [{pool: fake}]
     timeouts: {first_token: 1s, idle: 1s}
@@ -64,30 +68,26 @@ type world struct {
 	bin        string
 	router     string // address
 	sim        string // base URL without /v1
-	fake       string // of the fake backend's control port
+	fake       *fakellm.Server
 	key, small string
+	requestIDs []string // of all answers
 }
 
 func newWorld(t *testing.T, bin string) *world {
 	w := &world{t: t, bin: bin}
 	w.startSim()
-	fake, err := fakellm.Start(fakellm.Options{})
+	var err error
+	w.fake, err = fakellm.Start(fakellm.Options{})
 	require.NoError(t, err)
-	t.Cleanup(fake.Close)
-	control := httptest.NewServer(fake.Control())
-	t.Cleanup(control.Close)
-	w.fake = control.URL
-	w.startRouter("FAKE=http://" + fake.Addr())
+	t.Cleanup(w.fake.Close)
+	w.startRouter("FAKE=http://" + w.fake.Addr())
 	return w
 }
 
-// env is the environment of the client's program: the caller's without what
+// plainEnv is the environment of a client's program: the caller's without what
 // clients read themselves, and without proxies.
-func (w *world) env() []string {
-	env := []string{
-		"COMPAT_BASE_URL=http://" + w.router + "/v1", "COMPAT_KEY=" + w.key, "COMPAT_KEY_SMALL=" + w.small,
-		"COMPAT_SIM=" + w.sim, "COMPAT_FAKE=" + w.fake, "NO_PROXY=127.0.0.1",
-	}
+func plainEnv() []string {
+	env := []string{"NO_PROXY=127.0.0.1"}
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "OPENAI_") && !strings.Contains(strings.ToLower(e), "_proxy=") {
 			env = append(env, e)

@@ -1,38 +1,35 @@
-// openai-node against a router. Prints a line per check: NAME ok|FAIL DETAIL. See ../doc.go.
+// A driver: does the orders on stdin with one client, as ../doc.go describes.
 
-import * as chat from "./chat.mjs";
-import * as endpoints from "./endpoints.mjs";
-import * as errors from "./errors.mjs";
-import * as faults from "./faults.mjs";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 
-// A check that takes longer hangs.
-const patience = 25_000;
+// A client's module exports verbs, by name; packages; failure, which says what is
+// known of an error, or nothing of one that is not the client's; lacks and blind.
+const client = await import(`./${process.argv[2]}.mjs`);
 
-let good = true;
-for (const [name, check] of [chat, endpoints, errors, faults].flatMap((m) => Object.entries(m.checks))) {
-  const start = performance.now();
-  let verdict = "ok";
-  let detail;
-  let timer;
+const version = (name) =>
+  JSON.parse(readFileSync(new URL(`./node_modules/${name}/package.json`, import.meta.url))).version;
+
+const about = () => ({
+  versions: Object.fromEntries(client.packages.map((name) => [name, version(name)])),
+  lacks: client.lacks,
+  blind: client.blind,
+});
+
+async function perform(order) {
+  const answer = {};
   try {
-    const late = new Promise((_, fail) => {
-      timer = setTimeout(() => fail(new Error(`not done after ${patience}ms`)), patience);
-    });
-    detail = await Promise.race([check(), late]);
+    await client.verbs[order.do](order, answer);
   } catch (e) {
-    good = false;
-    verdict = "FAIL";
-    detail = `${e.constructor.name}: ${e.message} (${where(e)})`;
-  } finally {
-    clearTimeout(timer);
+    const failure = client.failure(e);
+    if (failure) answer.error = { class: e.constructor.name, message: e.message, ...failure };
+    else answer.bug = e.stack ?? String(e);
   }
-  const took = `${Math.round(performance.now() - start)}ms`;
-  console.log(`${name} ${verdict} ${`${took} ${typeof detail === "string" ? detail : ""}`.replace(/\s+/g, " ").slice(0, 600)}`);
+  return answer;
 }
-process.exit(good ? 0 : 1);
 
-// where is the line of ours that failed.
-function where(e) {
-  const lines = (e.stack ?? "").split("\n").filter((l) => l.includes(".mjs:") && !l.includes("node_modules"));
-  return lines[0]?.match(/[a-z]+\.mjs:\d+/)?.[0] ?? "?";
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  const order = JSON.parse(line);
+  const answer = order.do === "about" ? about() : await perform(order);
+  process.stdout.write(JSON.stringify(answer) + "\n");
 }

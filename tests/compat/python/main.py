@@ -1,66 +1,81 @@
-"""openai-python against a router: every check with the client and with the async client.
-
-Prints a line per check: NAME ok|FAIL DETAIL. See ../doc.go.
-"""
+"""A driver: does the orders on stdin with one client, as ../doc.go describes."""
 
 import asyncio
+import importlib
+import inspect
+import json
 import sys
-import time
+import traceback
+from importlib.metadata import version
 
-import chat
-import endpoints
-import errors
-import faults
-from world import World
+CLIENTS = {  # the module, and what its Client takes
+    "openai": ("openai_sdk", False),
+    "openai-async": ("openai_sdk", True),
+}
 
-MODULES = (chat, endpoints, errors, faults)
-
-# A check that takes longer hangs.
-PATIENCE = 25.0
-
-
-def name_of(check) -> str:
-    return check.__name__.removeprefix("check_").replace("_", "-")
-
-
-async def run(world: World, prefix: str) -> bool:
-    good = True
-    for module in MODULES:
-        for attribute, check in list(vars(module).items()):
-            if not attribute.startswith("check_"):
-                continue
-            start = time.monotonic()
-            try:
-                detail = await asyncio.wait_for(check(world), PATIENCE)
-                verdict = "ok"
-            except Exception as e:  # whatever it is, it is this check's result
-                good = False
-                verdict, detail = "FAIL", f"{type(e).__name__}: {e} ({where(e)})"
-            took = f"{(time.monotonic() - start) * 1000:.0f}ms"
-            text = " ".join(f"{took} {detail or ''}".split())
-            print(f"{prefix}{name_of(check)} {verdict} {text[:600]}", flush=True)
-    return good
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a city",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+            "required": ["city", "days"],
+        },
+    },
+}
 
 
-def where(e: BaseException) -> str:
-    """The line of ours that failed."""
-    line = "?"
-    tb = e.__traceback__
-    while tb:
-        file = tb.tb_frame.f_code.co_filename
-        if "site-packages" not in file:
-            line = f"{file.rsplit('/', 1)[-1]}:{tb.tb_lineno}"
-        tb = tb.tb_next
-    return line
+async def settle(value):
+    """What an async client returns is awaited, what another returns is there already."""
+    return await value if inspect.isawaitable(value) else value
 
 
-async def main() -> int:
-    good = True
-    for prefix, is_async in (("sync/", False), ("async/", True)):
-        world = World(is_async)
-        good = await run(world, prefix) and good
-        await world.close()
-    return 0 if good else 1
+async def each(stream):
+    """The items of a stream of either kind."""
+    if hasattr(stream, "__aiter__"):
+        async for item in stream:
+            yield item
+    else:
+        for item in stream:
+            yield item
 
 
-sys.exit(asyncio.run(main()))
+async def leave(work, milliseconds: int):
+    """The work, given up after so long as an application does it."""
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait([task], timeout=milliseconds / 1000)
+    if not done:
+        task.cancel()
+    return await task
+
+
+async def do(client, order: dict) -> dict:
+    answer: dict = {}
+    try:
+        await getattr(client, "do_" + order["do"].replace("-", "_"))(order, answer)
+    except client.ERRORS as e:
+        answer["error"] = {"class": type(e).__name__, "message": str(e)} | client.failure(e)
+    except asyncio.CancelledError as e:
+        answer["error"] = {"class": type(e).__name__, "message": "cancelled"}
+    except Exception:
+        answer["bug"] = traceback.format_exc()
+    return answer
+
+
+def about(client) -> dict:
+    return {"versions": {p: version(p) for p in client.PACKAGES}, "lacks": client.LACKS, "blind": client.BLIND}
+
+
+async def main(name: str):
+    module, *arguments = CLIENTS[name]
+    client = importlib.import_module(module).Client(*arguments)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        order = json.loads(line)
+        answer = about(client) if order["do"] == "about" else await do(client, order)
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
