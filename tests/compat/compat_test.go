@@ -7,7 +7,6 @@ package compat
 import (
 	"crypto/rand"
 	"flag"
-	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -41,43 +40,59 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// run does all cases with a client.
+// run does all cases with a client, and holds what comes of them against the last
+// run's result.
 func run(t *testing.T, w *world, r runtime, client *Client) Result {
 	d := startDriver(t, r, client)
 	said, _, _ := d.do(t, Order{Do: "about"})
 	pinned, err := client.Pinned(".")
 	require.NoError(t, err)
 	require.Equal(t, pinned, said.Versions, "what is installed is not what is pinned")
+	results, err := ReadResults(".")
+	require.NoError(t, err)
+	last := results[client.Name]
+	same := func(t *testing.T, what string, was, is any) {
+		assert.True(t, *record || assert.ObjectsAreEqual(was, is),
+			"%s was %v in the last run and is now %v; if it should be, make compat-record", what, was, is)
+	}
 
-	result := Result{Versions: said.Versions, Outcomes: make(map[string]string), Blind: said.Blind}
+	now := Result{Versions: said.Versions, Outcomes: make(map[string]string)}
+	if len(said.Blind) > 0 {
+		now.Blind = said.Blind
+	}
+	same(t, "what the client does not tell", last.Blind, now.Blind)
 	used := make(map[string]bool)
 	for _, feature := range Features {
 		for _, c := range feature.Cases {
-			need := c.Order.Do
-			reason, lacks := said.Lacks[need]
-			if !lacks && c.Needs != "" {
-				need = c.Needs
-				reason, lacks = said.Lacks[need]
-			}
-			if lacks {
-				used[need] = true
-				result.Outcomes[c.Name] = notApplicable + reason
-				continue
-			}
 			t.Run(c.Name, func(t *testing.T) {
-				result.Outcomes[c.Name] = strings.TrimSpace("ok " + prove(t, w, d, &said.About, c))
+				outcome := ""
+				if need, reason := said.lack(&c); need != "" {
+					used[need] = true
+					outcome = notApplicable + reason
+				} else {
+					outcome = strings.TrimSpace("ok " + prove(t, w, d, &said.About, c))
+				}
+				now.Outcomes[c.Name] = outcome
+				same(t, c.Name, last.Outcomes[c.Name], outcome)
 			})
 		}
 	}
-	for need := range maps.Keys(said.Lacks) {
-		assert.True(t, used[need], "the driver says that its client lacks %s, which no case needs", need)
+	if len(now.Outcomes) == len(last.Outcomes) { // else -run names some cases
+		for need := range said.Lacks {
+			assert.True(t, used[need], "the driver says that its client lacks %s, which no case needs", need)
+		}
 	}
-	if !*record {
-		results, err := ReadResults(".")
-		require.NoError(t, err)
-		assert.Equal(t, results[client.Name], result, "the results are others than those of the last run; if they should be, make compat-record")
+	return now
+}
+
+// lack returns what of a case's needs the client has no way to meet, and why.
+func (a *About) lack(c *Case) (need, reason string) {
+	for _, need := range []string{c.Order.Do, c.Needs} {
+		if reason, lacks := a.Lacks[need]; lacks {
+			return need, reason
+		}
 	}
-	return result
+	return "", ""
 }
 
 // prove does one case and returns the class of its error.
