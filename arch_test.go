@@ -51,6 +51,7 @@ var rooms = []room{
 	{pkg: "internal/openai", inside: []string{"."}, third: []string{xxhash}},
 	{pkg: "internal/buf", inside: []string{"."}, third: []string{xxhash}},
 	{pkg: "internal/framing", inside: []string{"."}},
+	{pkg: "internal/formdata", inside: []string{"."}},
 	{pkg: "internal/ring", inside: []string{"."}, third: []string{xxhash}},
 	{pkg: "internal/secret", inside: []string{"."}, third: []string{xxhash}},
 	{pkg: "internal/build", inside: []string{"."}, third: []string{xxhash}},

@@ -9,6 +9,7 @@ const (
 	KindInternal          Kind = iota // a fault of the router itself
 	KindInvalidRequest                // the request makes no sense
 	KindInvalidJSON                   // the body is not the JSON it should be
+	KindInvalidForm                   // the body is not the form it should be
 	KindDuplicateKey                  // a key stands twice, or in a second spelling
 	KindMissingModel                  // no model is named
 	KindKeyInQuery                    // a credential stands in the query string
@@ -22,6 +23,7 @@ const (
 	KindBodyTooLarge                  // the body is above server.max_body
 	KindHeaderTooLarge                // the header is above server.max_header
 	KindUnsupportedMedia              // content type or content encoding
+	KindNoSpool                       // the body has to wait on the disk, which has no room
 	KindNoBackend                     // no backend is usable now
 	KindOverloaded                    // every backend asked to be left alone for a while
 	KindBackendBroken                 // the backend's answer was cut or made no sense
@@ -36,6 +38,7 @@ var kindNames = [NumKinds]string{
 	KindInternal:          "internal",
 	KindInvalidRequest:    "invalid_request",
 	KindInvalidJSON:       "invalid_json",
+	KindInvalidForm:       "invalid_form",
 	KindDuplicateKey:      "duplicate_key",
 	KindMissingModel:      "missing_model",
 	KindKeyInQuery:        "key_in_query",
@@ -49,6 +52,7 @@ var kindNames = [NumKinds]string{
 	KindBodyTooLarge:      "body_too_large",
 	KindHeaderTooLarge:    "header_too_large",
 	KindUnsupportedMedia:  "unsupported_media",
+	KindNoSpool:           "no_spool",
 	KindNoBackend:         "no_backend",
 	KindOverloaded:        "overloaded",
 	KindBackendBroken:     "backend_broken",

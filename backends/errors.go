@@ -31,6 +31,7 @@ type Failure struct {
 	Phase   Phase
 	Timeout bool // a deadline of ours ran out
 	Gone    bool // the asker left; nobody is to blame
+	Asker   error // the asker's own body failed; nor is the backend to blame
 	Backend string
 	Err     error
 }

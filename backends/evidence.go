@@ -21,7 +21,7 @@ const (
 // is a body like any other.
 func (f *Failure) Evidence() Evidence {
 	switch {
-	case f.Gone:
+	case f.Gone, f.Asker != nil:
 		return Neutral
 	case f.Phase == PhaseConnect:
 		return Unreachable

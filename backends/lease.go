@@ -65,7 +65,11 @@ func (l *Lease) Endpoint() *Endpoint { return l.ep }
 func (l *Lease) RoundTrip(o *Outgoing, head *fasthttp.ResponseHeader) error {
 	now := o.Now
 	l.hangup = o.Hangup
-	if c := l.ep.take(now); c != nil {
+	var c *Conn
+	if o.Stream == nil { // one can be sent once: never on a connection that may be dead
+		c = l.ep.take(now)
+	}
+	if c != nil {
 		if !o.Hangup.Arm(c) {
 			c.close()
 			return &Failure{Phase: PhaseConnect, Gone: true, Backend: l.ep.url, Err: errGone}
@@ -108,7 +112,7 @@ func (l *Lease) exchange(c *Conn, o *Outgoing, head *fasthttp.ResponseHeader, no
 	l.Sent = time.Now()
 	if err == nil {
 		phase, err = l.readHead(o, head)
-	} else if !isTimeout(err) && answersAnyway(c, l.Sent) {
+	} else if mayHaveAnswered(err, o) && answersAnyway(c, l.Sent) {
 		// Some servers answer (413, 429) and close without reading the body.
 		phase, err = l.readHead(o, head)
 		l.reusable = false
@@ -117,12 +121,23 @@ func (l *Lease) exchange(c *Conn, o *Outgoing, head *fasthttp.ResponseHeader, no
 		return nil
 	}
 	f := &Failure{Phase: phase, Timeout: isTimeout(err), Backend: l.ep.url, Err: err}
+	if asker, ok := err.(askerError); ok {
+		f.Timeout, f.Asker = false, asker.error
+	}
 	if !o.Hangup.Disarm(c) {
 		f.Gone, f.Timeout, f.Err = true, false, errGone
 	}
 	c.close()
 	l.conn, l.armed = nil, false
 	return f
+}
+
+// mayHaveAnswered reports whether a failed write is worth a look for an answer.
+func mayHaveAnswered(err error, o *Outgoing) bool {
+	if _, ok := err.(askerError); ok {
+		return false
+	}
+	return o.Stream != nil || !isTimeout(err)
 }
 
 func answersAnyway(c *Conn, now time.Time) bool {

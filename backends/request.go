@@ -32,6 +32,7 @@ type Outgoing struct {
 	Header     []byte        // header lines of the request, each with its CRLF
 	Body       []byte        // nil for a GET
 	Edits      *openai.Edits // changes to Body; nil for none
+	Stream     Stream        // instead of Body: one that is sent as it comes, and once only
 	Hangup     Hangup
 	Now        time.Time // about when RoundTrip is called
 	Connect    time.Duration
@@ -65,9 +66,10 @@ func (ep *Endpoint) compile(s Spec) {
 	ep.tail = []byte(tail + "Accept-Encoding: identity\r\n")
 }
 
-func (ep *Endpoint) appendHead(dst []byte, o *Outgoing, size int) []byte {
+// appendHead appends the request's head; size is its body's, -1 for chunks.
+func (ep *Endpoint) appendHead(dst []byte, o *Outgoing, size int64) []byte {
 	withBody := 0
-	if o.Body != nil {
+	if o.Body != nil || o.Stream != nil {
 		withBody = 1
 	}
 	dst = append(dst, ep.lines[withBody][o.Op]...)
@@ -80,9 +82,12 @@ func (ep *Endpoint) appendHead(dst []byte, o *Outgoing, size int) []byte {
 	dst = append(dst, o.Credential...)
 	dst = append(dst, o.Static...)
 	dst = append(dst, o.Header...)
-	if o.Body != nil {
+	switch {
+	case size < 0:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case withBody == 1:
 		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, int64(size), 10)
+		dst = strconv.AppendInt(dst, size, 10)
 		dst = append(dst, '\r', '\n')
 	}
 	return append(dst, '\r', '\n')
@@ -96,7 +101,11 @@ func (ep *Endpoint) send(c *Conn, o *Outgoing) error {
 	}
 	b := buf.Get(1<<10 + len(o.Credential) + len(o.Static) + len(o.Header) + len(o.Query) + min(size, copyBelow))
 	defer b.Free()
-	b.B = ep.appendHead(b.B, o, size)
+	if o.Stream != nil {
+		b.B = ep.appendHead(b.B, o, o.Stream.Size())
+		return sendStream(c, b, o)
+	}
+	b.B = ep.appendHead(b.B, o, int64(size))
 	if size <= copyBelow {
 		if o.Edits != nil {
 			b.B = o.Edits.AppendTo(b.B, o.Body)

@@ -14,6 +14,8 @@ func Default() *Config {
 			Listen:       ":8080",
 			Admin:        "127.0.0.1:9090",
 			MaxBody:      32 << 20,
+			MaxUpload:    512 << 20,
+			MaxSpool:     4 << 30,
 			MaxHeader:    16 << 10,
 			LameDuck:     5 * time.Second,
 			DrainTimeout: 30 * time.Second,

@@ -6,7 +6,6 @@ package configs
 
 var planned = map[string][]string{
 	"":           {"cache", "redis", "cluster", "ledger", "store", "version"},
-	"server":     {"max_upload"},
 	"server.tls": {"client_ca", "client_auth"},
 	"auth":       {"order", "key_files", "jwt"},
 	"tenants[]":  {"priority", "limits"},

@@ -35,6 +35,9 @@ type Server struct {
 	Admin        string        // default "127.0.0.1:9090"
 	AdminToken   secret.Text   // bearer token of the admin listener; never empty when Admin is off loopback
 	MaxBody      int64         // bytes; default 32 MiB
+	MaxUpload    int64         // bytes; default 512 MiB
+	MaxSpool     int64         // bytes; default 4 GiB
+	SpoolDir     string        // "" (default) is the system's directory for temporary files
 	MaxHeader    int64         // bytes; default 16 KiB
 	LameDuck     time.Duration // default 5s; inside DrainTimeout
 	DrainTimeout time.Duration // default 30s

@@ -83,7 +83,7 @@ const statusClientGone = 499
 // logFailure tells the operator of a backend's failure, at most once a second
 // for all of them: a dead backend must not fill the disk.
 func (s *Server) logFailure(e *Exchange, f *backends.Failure) {
-	if f == nil || f.Gone {
+	if f == nil || f.Gone || f.Asker != nil {
 		return
 	}
 	s.lately.note(f.Backend, f.Error(), time.Now())
@@ -119,7 +119,9 @@ func (s *Server) logPanic(e *Exchange, cause any, stack []byte) {
 
 // logProblem tells the operator of an error that only the operator can mend.
 func (s *Server) logProblem(e *Exchange, p *helixflow.Error) {
-	if p.Kind != helixflow.KindInternal && p.Kind != helixflow.KindBackendCredential {
+	switch p.Kind {
+	case helixflow.KindInternal, helixflow.KindBackendCredential, helixflow.KindNoSpool:
+	default:
 		return
 	}
 	if dropped, ok := s.failures.allow(time.Now()); ok {

@@ -125,6 +125,9 @@ func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, now time.Time) boo
 	if !failed || e.tries >= a.pool.attempts || !now.Before(e.answerBy()) {
 		return false
 	}
+	if e.upload != nil && !e.upload.replayable() {
+		return false
+	}
 	if (r.Status == statusUnauthorized || r.Status == statusTooMany) && a.pool.credentials.Ready(now) > 0 {
 		e.forgive(a) // the same backend, with another key
 	}
@@ -202,7 +205,12 @@ func (e *Exchange) outgoing(a *Attempt, now time.Time) backends.Outgoing {
 	if a.credential = a.pool.credentials.Pick(now); a.credential != nil {
 		out.Credential = a.credential.Line()
 	}
-	if e.body != nil {
+	switch {
+	case e.upload != nil:
+		e.upload.rewind()
+		e.upload.until = out.Deadline
+		out.Stream = e.upload
+	case e.body != nil:
 		out.Body = e.body.B
 		if !e.edits.Empty() {
 			out.Edits = &e.edits
@@ -292,6 +300,9 @@ func (a *Attempt) readHeld(out *backends.Outgoing, route *Route) error {
 func (e *Exchange) deliver(a *Attempt, now time.Time) {
 	e.sent, e.answered, e.responded = a.lease.Sent, a.lease.Answered, now
 	a.lease.Endpoint().Answered(&a.pass, now)
+	if e.upload != nil && !e.upload.replayable() { // it came while it was sent
+		e.bodyRead = a.lease.Sent
+	}
 	e.freeRequest()
 	e.status = a.head.StatusCode()
 }

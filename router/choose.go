@@ -145,11 +145,15 @@ func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 
 // prepare lays the edits that the target wants around the body's bytes.
 func (e *Exchange) prepare(t *target) error {
-	if e.body == nil || e.prepared == t {
+	if e.body == nil && e.upload == nil || e.prepared == t {
 		return nil
 	}
 	e.prepared = t
 	e.edits.Reset()
+	if e.upload != nil {
+		e.renameForm(t)
+		return nil
+	}
 	if e.op.Understood() { // the rules are about generating
 		if err := e.name.route.params.Apply(e.body.B, &e.call, &e.edits); err != nil {
 			return err
@@ -185,6 +189,18 @@ func (e *Exchange) rename(t *target) error {
 		e.edits.Insert(e.call.Close, slices.Concat([]byte(`,"model":"`), content, []byte(`"`)))
 	}
 	return nil
+}
+
+// renameForm is rename for a form.
+func (e *Exchange) renameForm(t *target) {
+	switch {
+	case t.plain != nil:
+		e.upload.rename(t.plain)
+	case e.name.plain != nil:
+		e.upload.rename(e.name.plain)
+	default:
+		e.upload.rename(e.deployment)
+	}
 }
 
 // headerFor is the client's header lines as the pool gets them: without those

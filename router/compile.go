@@ -39,6 +39,8 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 		generation: generation,
 		names:      make(map[string]*publicName),
 		maxBody:    cfg.Server.MaxBody,
+		maxUpload:  cfg.Server.MaxUpload,
+		maxSpool:   cfg.Server.MaxSpool,
 		origins:    origins{any: slices.Contains(cfg.Server.CORS.Origins, "*"), list: cfg.Server.CORS.Origins},
 		trusted:    clientaddr.New(cfg.Server.TrustedProxies),
 		created:    time.Now().Unix(),
@@ -187,7 +189,7 @@ func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, w World) e
 	for _, name := range append([]string{c.Name}, c.Aliases...) {
 		n := &publicName{name: name, index: len(s.listed), route: r}
 		if name != c.Name {
-			n.content = jsonContent(c.Name)
+			n.content, n.plain = jsonContent(c.Name), []byte(c.Name)
 		}
 		s.names[name] = n
 		s.listed = append(s.listed, n)
@@ -202,6 +204,9 @@ func (r *Route) addTargets(list []configs.Target, pools map[string]*Pool) {
 	last := 0
 	for _, c := range list {
 		t := target{pool: pools[c.Pool], content: jsonContent(c.Model), weight: c.Weight}
+		if c.Model != "" {
+			t.plain = []byte(c.Model)
+		}
 		switch {
 		case c.IsMirror():
 			r.mirrors = append(r.mirrors, mirror{target: t, share: c.Mirror.Float()})

@@ -45,6 +45,8 @@ type progress struct {
 	// of the body's.
 	deployment []byte
 	body       *buf.Buffer // freed at the first token
+	upload     *upload     // instead of body: what is passed on as it comes
+	named      []byte      // the model of a form
 
 	// What was decided.
 	principal     *authn.Principal
@@ -108,8 +110,8 @@ func (e *Exchange) finish() {
 		now = time.Now()
 	}
 	e.endAttempt(now)
-	e.account(now)
 	e.freeRequest()
+	e.account(now)
 	e.local.Free()
 	e.progress = progress{}
 	e.edits.Reset()
@@ -122,5 +124,9 @@ func (e *Exchange) freeRequest() {
 	e.body.Free()
 	e.header.Free()
 	e.filtered.Free()
-	e.body, e.header, e.filtered = nil, nil, nil
+	if e.upload != nil {
+		e.bytesIn = e.upload.taken
+		e.upload.close()
+	}
+	e.body, e.header, e.filtered, e.upload, e.named = nil, nil, nil, nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/formdata"
 	"github.com/helixflow/helixflow/internal/openai"
 )
 
@@ -64,8 +65,12 @@ func (e *Exchange) authenticate() error {
 	return nil
 }
 
-// scan reads the body and finds in it, in one pass, all that routing needs.
+// scan reads the body and finds in it, in one pass, all that routing needs; of a
+// form it reads as much as that takes.
 func (e *Exchange) scan() error {
+	if e.op.Body() == helixflow.FormBody && formdata.IsForm(e.conn.head.ContentType()) {
+		return e.scanForm()
+	}
 	if err := e.readBody(); err != nil {
 		return err
 	}
@@ -73,12 +78,26 @@ func (e *Exchange) scan() error {
 	return openai.Scan(e.body.B, e.op, &e.call)
 }
 
+// scanForm takes in a form as far as to its model.
+func (e *Exchange) scanForm() error {
+	if err := checkEncoding(&e.conn.head); err != nil {
+		return err
+	}
+	u, err := e.openUpload(true)
+	if err != nil {
+		return err
+	}
+	if err := u.readAhead(); err != nil {
+		return err
+	}
+	e.named, err = u.findModel(e.srv, e.snap.maxSpool)
+	e.bodyRead = time.Now()
+	return err
+}
+
 // fail turns an error of the walk, or a panic, into the answer.
 func (e *Exchange) fail(err error) {
-	problem, ok := err.(*helixflow.Error)
-	if !ok {
-		problem = &helixflow.Error{Kind: helixflow.KindInternal, Cause: err}
-	}
+	problem := asProblem(err)
 	if e.attempt != nil { // a panic between the answer and its relay
 		e.truncated = true
 		e.endAttempt(time.Now())

@@ -224,7 +224,7 @@ func allowedMethods(op helixflow.Op) string {
 // readBody reads the whole body into e.body.
 func (e *Exchange) readBody() error {
 	c := e.conn
-	if err := checkMedia(&c.head); err != nil {
+	if err := checkMedia(&c.head, e.op); err != nil {
 		return err
 	}
 	length := c.body.Length()
@@ -297,15 +297,22 @@ func bodyError(err error) error {
 	}
 }
 
-func checkMedia(h *fasthttp.RequestHeader) error {
+func checkMedia(h *fasthttp.RequestHeader, op helixflow.Op) error {
 	ct := h.ContentType()
 	if i := bytes.IndexByte(ct, ';'); i >= 0 {
 		ct = ct[:i]
 	}
 	ct = bytes.TrimSpace(ct)
 	if len(ct) > 0 && !bytes.EqualFold(ct, []byte("application/json")) {
+		if op.Body() == helixflow.FormBody {
+			return errFormType
+		}
 		return errContentType
 	}
+	return checkEncoding(h)
+}
+
+func checkEncoding(h *fasthttp.RequestHeader) error {
 	ce := h.Peek(fasthttp.HeaderContentEncoding)
 	if len(ce) > 0 && !bytes.EqualFold(ce, []byte("identity")) {
 		return errEncoding

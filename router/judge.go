@@ -39,7 +39,7 @@ func judge(t trial, more bool) Verdict {
 		return Delivered
 	case f.Gone:
 		return ClientGone
-	case !more:
+	case !more || f.Asker != nil:
 		return GiveUp
 	case f.Phase == backends.PhaseConnect:
 		return TryAnother
@@ -65,6 +65,8 @@ func blame(f *backends.Failure) *helixflow.Error {
 	switch {
 	case f.Gone:
 		return errClientGone
+	case f.Asker != nil:
+		return asProblem(f.Asker)
 	case f.Phase == backends.PhaseConnect:
 		return &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: retrySoon, Cause: f}
 	case f.Timeout:
@@ -72,6 +74,14 @@ func blame(f *backends.Failure) *helixflow.Error {
 	default:
 		return &helixflow.Error{Kind: helixflow.KindBackendBroken, Cause: f}
 	}
+}
+
+// asProblem is err as an error that the client may read.
+func asProblem(err error) *helixflow.Error {
+	if p, ok := err.(*helixflow.Error); ok {
+		return p
+	}
+	return &helixflow.Error{Kind: helixflow.KindInternal, Cause: err}
 }
 
 // asFailure unwraps what a Lease returned.

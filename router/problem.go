@@ -40,6 +40,7 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindInternal:          {500, typeServer, "internal_error", "The router met an internal error.", adviseNothing},
 	helixflow.KindInvalidRequest:    {400, typeInvalid, "", "The request is not valid.", adviseNothing},
 	helixflow.KindInvalidJSON:       {400, typeInvalid, "invalid_json", "The body is not a valid JSON object.", adviseNothing},
+	helixflow.KindInvalidForm:       {400, typeInvalid, "invalid_multipart", "The body is not a valid multipart form.", adviseNothing},
 	helixflow.KindDuplicateKey:      {400, typeInvalid, "duplicate_key", "A key of the body stands twice.", adviseNothing},
 	helixflow.KindMissingModel:      {400, typeInvalid, "missing_model", "You must provide a model parameter.", adviseNothing},
 	helixflow.KindKeyInQuery:        {400, typeInvalid, "key_in_query", "Credentials are not accepted in the query string: it ends up in logs. Send them in the Authorization header.", adviseNothing},
@@ -53,6 +54,7 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindBodyTooLarge:      {413, typeInvalid, "request_too_large", "The request's body is too large.", adviseNothing},
 	helixflow.KindHeaderTooLarge:    {431, typeInvalid, "header_too_large", "The request's header is too large.", adviseNothing},
 	helixflow.KindUnsupportedMedia:  {415, typeInvalid, "unsupported_media_type", "The body must be JSON, not encoded.", adviseNothing},
+	helixflow.KindNoSpool:           {503, typeServer, "upload_storage_full", "There is no room now for an upload whose model comes so late. Send the model field before the files.", adviseRetry},
 	helixflow.KindNoBackend:         {503, typeServer, "no_backend_available", "No backend of this model is available now.", adviseRetry},
 	helixflow.KindOverloaded:        {429, typeRequests, "overloaded", "Every backend of this model asked to be left alone for a while.", adviseRetry},
 	helixflow.KindBackendBroken:     {502, typeServer, "upstream_error", "The backend's answer was interrupted or made no sense.", adviseNothing},
@@ -115,6 +117,7 @@ var (
 	errEmptyBody      = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The request body has no parameters."}
 	errForbidden      = &helixflow.Error{Kind: helixflow.KindModelForbidden, Param: "model"}
 	errContentType    = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The Content-Type must be application/json."}
+	errFormType       = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The Content-Type must be multipart/form-data or application/json."}
 	errEncoding       = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The body must not be compressed: Content-Encoding is not accepted."}
 	errBodyTimeout    = &helixflow.Error{Kind: helixflow.KindBodyTimeout}
 	errClientGone     = &helixflow.Error{Kind: helixflow.KindClientGone}

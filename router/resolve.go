@@ -10,10 +10,7 @@ var defaultModeration = []byte("omni-moderation-latest")
 // resolve finds the route of the model that the body names, and whether the
 // principal may use it.
 func (e *Exchange) resolve() error {
-	model := e.deployment
-	if len(model) == 0 {
-		model = e.call.ModelName(e.body.B)
-	}
+	model := e.wanted()
 	if len(model) == 0 {
 		if e.op != helixflow.OpModerations {
 			return errMissingModel
@@ -29,4 +26,16 @@ func (e *Exchange) resolve() error {
 	}
 	e.name = name
 	return nil
+}
+
+// wanted is the model that the request names: in its path, form or body.
+func (e *Exchange) wanted() []byte {
+	switch {
+	case e.deployment != nil:
+		return e.deployment
+	case e.upload != nil:
+		return e.named
+	default:
+		return e.call.ModelName(e.body.B)
+	}
 }

@@ -26,6 +26,7 @@ const (
 type Options struct {
 	MaxHeader int         // bytes
 	HalfClose string      // "cancel" or "ignore"
+	SpoolDir  string      // for uploads whose model comes late; "" is the system's
 	TLS       *tls.Config // nil for plain HTTP
 	Metrics   *metric.Metrics
 	Log       *slog.Logger
@@ -43,6 +44,7 @@ type Server struct {
 	failures quiet
 	lately   lately
 	access   atomic.Pointer[accesslog.Log]
+	spooled  atomic.Int64   // bytes of uploads on disk
 	mirrored atomic.Int32   // copies under way
 	copies   sync.WaitGroup // of their goroutines
 

@@ -24,6 +24,8 @@ type Snapshot struct {
 	listed     []*publicName // in the configuration's order
 	catchAll   *publicName   // the model "*"; nil without one
 	maxBody    int64
+	maxUpload  int64
+	maxSpool   int64
 	pools      []*Pool
 	trusted    *clientaddr.Trusted
 	origins    origins
@@ -35,6 +37,7 @@ type publicName struct {
 	name    string
 	index   int    // bit in a Principal's grants
 	content []byte // the model's own name, JSON-escaped, where an alias is asked for; else nil
+	plain   []byte // likewise, as it is
 	route   *Route
 }
 
@@ -59,6 +62,7 @@ type Route struct {
 type target struct {
 	pool    *Pool
 	content []byte // the model's name there, JSON-escaped; nil: the route's own
+	plain   []byte // likewise, as it is
 	weight  int
 }
 

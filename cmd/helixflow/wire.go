@@ -24,7 +24,7 @@ import (
 // wire makes the edge and the admin API, and puts the first plan into force.
 func (a *app) wire(cfg *configs.Config) error {
 	s := cfg.Server
-	o := router.Options{MaxHeader: int(s.MaxHeader), HalfClose: s.HalfClose, Metrics: a.metrics, Log: a.log}
+	o := router.Options{MaxHeader: int(s.MaxHeader), HalfClose: s.HalfClose, SpoolDir: s.SpoolDir, Metrics: a.metrics, Log: a.log}
 	if s.TLS.Cert != "" {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: a.certificateNow}
 	}
