@@ -29,8 +29,8 @@ func (p Phase) String() string { return phaseNames[p] }
 // text is for the operator.
 type Failure struct {
 	Phase   Phase
-	Timeout bool // a deadline of ours ran out
-	Gone    bool // the asker left; nobody is to blame
+	Timeout bool  // a deadline of ours ran out
+	Gone    bool  // the asker left; nobody is to blame
 	Asker   error // the asker's own body failed; nor is the backend to blame
 	Backend string
 	Err     error
