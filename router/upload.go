@@ -21,7 +21,7 @@ import (
 const (
 	uploadWhole = 256 << 10 // a body up to this is read whole, so that it can be sent again
 	uploadHead  = 64 << 10  // what is held in memory of a larger one
-	uploadPiece = 64 << 10
+	uploadPiece = 128 << 10
 )
 
 // upload is such a body. It implements backends.Stream.

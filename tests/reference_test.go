@@ -53,6 +53,7 @@ func TestReference(t *testing.T) {
 	f("metrics.md", "a scrape of internal/metric", metricsPage(t))
 	f("cli.md", "what the commands print for --help", cliPage(t))
 	f("configuration.md", "the schema and configs/helixflow.yaml", configurationPage(t))
+	f("endpoints.md", "op.go", endpointsPage())
 	clients, err := compat.Page("compat")
 	require.NoError(t, err)
 	f("clients.md", "tests/compat/results.json", clients)

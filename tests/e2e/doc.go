@@ -28,6 +28,7 @@
 //	http [FLAGS] METHOD ADDR/PATH [BODY|@FILE]  one request; the answer becomes stdout, "[cut: why]" behind it if it was cut
 //	    -key K   instead of KEY; '' for none         -H 'N: V'   more headers
 //	    -tls     -hex  BODY is hexadecimal           -fill SIZE  a chat body of that size
+//	    -form NAME=VALUE or NAME=@FILE, or @300KiB: a multipart form instead of BODY, its parts in this order
 //	    -chunked send BODY chunked                   -within D   the whole answer
 //	    -o FILE  the body goes there instead
 //	    -has TEXT ask again until the body has it   -for D  but no longer than this, 5 s

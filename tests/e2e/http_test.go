@@ -5,12 +5,14 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"os"
 	"slices"
@@ -26,7 +28,7 @@ import (
 type httpFlags struct {
 	key, fill, bg, out string
 	has                string
-	header             list
+	header, form       list
 	tls, hex, chunked  bool
 	within, patience   time.Duration
 	n                  int
@@ -50,6 +52,7 @@ func (w *world) http(ts *testscript.TestScript, neg bool, args []string) {
 		f.StringVar(&o.has, "has", "", "")
 		f.DurationVar(&o.patience, "for", o.patience, "")
 		f.Var(&o.header, "H", "")
+		f.Var(&o.form, "form", "")
 		f.BoolVar(&o.tls, "tls", false, "")
 		f.BoolVar(&o.hex, "hex", false, "")
 		f.BoolVar(&o.chunked, "chunked", false, "")
@@ -116,6 +119,10 @@ func (w *world) request(ts *testscript.TestScript, o httpFlags, args []string) (
 		head, tail := `{"model":"m","messages":[{"role":"user","content":"`, `"}]}`
 		r.body = []byte(head + strings.Repeat("x", n<<20-len(head)-len(tail)) + tail)
 	}
+	if len(o.form) > 0 {
+		r.body = formOf(ts, o.form)
+		r.header = append(r.header, "Content-Type: multipart/form-data; boundary="+boundary)
+	}
 	if o.key != "" {
 		r.header = append(r.header, "Authorization: Bearer "+o.key)
 	}
@@ -123,6 +130,36 @@ func (w *world) request(ts *testscript.TestScript, o httpFlags, args []string) (
 		r.header = append(r.header, "Content-Type: application/json")
 	}
 	return addr, r
+}
+
+const boundary = "e2e-boundary"
+
+// formOf is a form of fields NAME=VALUE and files NAME=@FILE, in their order; a
+// VALUE of NxSIZE is that many bytes in a file of no name.
+func formOf(ts *testscript.TestScript, fields []string) []byte {
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	ts.Check(w.SetBoundary(boundary))
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, "=")
+		file, isFile := strings.CutPrefix(value, "@")
+		if !isFile {
+			ts.Check(w.WriteField(name, value))
+			continue
+		}
+		content := ""
+		if n, err := strconv.Atoi(strings.TrimSuffix(file, "KiB")); err == nil {
+			content = strings.Repeat("\r\n-", n<<10/3)
+		} else {
+			content = ts.ReadFile(file)
+		}
+		part, err := w.CreateFormFile(name, file)
+		ts.Check(err)
+		_, err = io.WriteString(part, content)
+		ts.Check(err)
+	}
+	ts.Check(w.Close())
+	return b.Bytes()
 }
 
 // many asks again and again on one connection, dialling anew when it closed.
