@@ -24,6 +24,10 @@ func (c *chunk) read() bool {
 			usage = c.usage()
 		case "error":
 			c.failure()
+		case "object":
+			if v := c.value(); string(v.In(c.b)) == `"error"` {
+				c.out.Failed = true
+			}
 		case "type":
 			c.kind = Span{}
 			if v := c.value(); !c.bad && c.b[v.Start] == '"' {
@@ -41,25 +45,12 @@ func (c *chunk) read() bool {
 
 // failure reads the value of the top-level "error".
 func (c *chunk) failure() {
-	start := c.keyAt
-	null := c.peek() == 'n'
-	end := int(c.value().End)
-	switch {
-	case !null:
+	if c.peek() == 'n' {
+		c.out.Odd = true
+	} else {
 		c.out.Failed = true
-		return
-	case c.peek() == ',':
-		end = c.i + 1
-	default:
-		before := start - 1
-		for before >= 0 && isSpace(c.b[before]) {
-			before--
-		}
-		if before >= 0 && c.b[before] == ',' {
-			start = before
-		}
 	}
-	c.out.Cut = Span{int32(start), int32(end)}
+	c.value()
 }
 
 // choices reads "choices", which Responses does not know, and reports whether it
@@ -83,15 +74,22 @@ func (c *chunk) choices() bool {
 			case "text":
 				c.token(c.filled())
 			case "finish_reason":
-				if c.filled() {
-					c.out.Finish = true
-				}
+				c.finish(c.value())
 			default:
 				c.value()
 			}
 		}
 	}
 	return filled
+}
+
+// finish reads why a choice ended, if v says so.
+func (c *chunk) finish(v Span) {
+	if c.bad || c.b[v.Start] != '"' {
+		return
+	}
+	c.out.Finish = c.out.Finish || v.Len() > 2
+	c.out.Odd = c.out.Odd || v.Len() <= 2 || finishReasonOf(v.In(c.b)) != ""
 }
 
 // delta reads what one choice adds.

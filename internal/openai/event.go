@@ -15,17 +15,18 @@ type Event struct {
 	Comment   bool // it holds no data line
 	Done      bool // data: [DONE], or what begins with it
 	Terminal  bool // Done, or a response.completed, .failed or .incomplete
-	Failed    bool // a top-level "error" that is not null; of Responses also the types error and response.failed
+	Failed    bool // a top-level "error" that is not null, or an event of that name; of Responses also the types error and response.failed
 	Finish    bool // a choice carries a finish_reason, neither null nor ""
 	Token     bool // carries generated content; a chunk with only a role does not
 	UsageOnly bool // of chat/completions and completions: "choices" is empty, "usage" an object, and it is no error
 	HasUsage  bool // Usage is reported
 	Usage     helixflow.Usage
 
-	// Cut is what to remove from the event so that clients which take any "error"
-	// for one do not stumble: the top-level "error":null with one comma beside it.
-	// What remains is still valid JSON. Absent when there is none.
-	Cut Span
+	// Odd: clients stumble over how it is written; AppendMended writes it as they
+	// know it. They take a top-level "error":null for an error, and an error in
+	// another shape than AppendErrorFrame's for none; and they do not know the
+	// reasons to finish that some engines give.
+	Odd bool
 }
 
 // ReadEvent reads the event ev, as EventEnd delimits it, of a stream that answers
@@ -33,42 +34,67 @@ type Event struct {
 // spans several lines is not looked into.
 func ReadEvent(ev []byte, op helixflow.Op, out *Event) {
 	*out = Event{}
-	name, data := fields(ev)
+	f := fields(ev)
+	named := string(f.name.In(ev)) == "error"
 	switch {
-	case !data.Present():
-		out.Comment = !data.multiple
+	case f.fault.Present(), named && f.multiple:
+		out.Failed, out.Odd = true, true
 		return
-	case bytes.HasPrefix(data.In(ev), []byte("[DONE]")): // official clients look no further
+	case !f.data.Present():
+		out.Comment = !f.multiple
+		return
+	case bytes.HasPrefix(f.data.In(ev), []byte("[DONE]")): // official clients look no further
 		out.Done, out.Terminal = true, true
 		return
 	}
-	c := chunk{walker: walker{b: ev[:data.End], i: int(data.Start)}, op: op, out: out}
+	c := chunk{walker: walker{b: ev[:f.data.End], i: int(f.data.Start)}, op: op, out: out}
 	if !c.read() {
-		*out = Event{}
+		*out = Event{Failed: named, Odd: named}
 		return
 	}
 	if op == helixflow.OpResponses {
 		kind := c.kind
 		if !kind.Present() {
-			kind = name
+			kind = f.name
 		}
 		out.setKind(kind.In(ev))
 	}
+	out.Failed = out.Failed || named && !c.ownKind()
 	if out.Failed {
-		out.Cut = Span{}
+		out.Odd = !c.isFrame(f)
 	}
 }
 
-// dataField is the value of an event's only data line; absent when there is none,
-// or when there are multiple.
-type dataField struct {
-	Span
+// isFrame reports whether an event that says an error says it as clients know it.
+func (c *chunk) isFrame(f eventFields) bool {
+	if c.op == helixflow.OpResponses {
+		return c.ownKind() || c.out.Terminal
+	}
+	data := f.data.In(c.b)
+	if f.name.Present() || !bytes.HasPrefix(data, rawErrorMember) {
+		return false
+	}
+	fault := ReadFault(data)
+	return fault.Regular
+}
+
+// ownKind reports whether the event's data says that it is one of Responses.
+func (c *chunk) ownKind() bool {
+	kind := c.kind.In(c.b)
+	return c.op == helixflow.OpResponses && (string(kind) == "error" || bytes.HasPrefix(kind, []byte("response.")))
+}
+
+// eventFields are the values of an event's lines, without the line's end and one
+// space in front, as the standard has it.
+type eventFields struct {
+	name     Span // of "event"
+	data     Span // of the only "data"; absent when there are multiple
+	fault    Span // of "error", which is no field of the standard: llama.cpp had it
 	multiple bool
 }
 
-// fields finds the values of the event and data lines of ev. Either is without
-// the line's end and one space in front, as the standard has it.
-func fields(ev []byte) (name Span, data dataField) {
+// fields finds the lines of ev that say something.
+func fields(ev []byte) (f eventFields) {
 	i := 0
 	if bytes.HasPrefix(ev, []byte("\xef\xbb\xbf")) { // legal before the first event
 		i = 3
@@ -86,16 +112,18 @@ func fields(ev []byte) (name Span, data dataField) {
 		line := ev[i:end]
 		if v, ok := fieldValue(line, "data"); ok {
 			lines++
-			data.Span = Span{int32(i + v), int32(end)}
+			f.data = Span{int32(i + v), int32(end)}
 		} else if v, ok := fieldValue(line, "event"); ok {
-			name = Span{int32(i + v), int32(end)}
+			f.name = Span{int32(i + v), int32(end)}
+		} else if v, ok := fieldValue(line, "error"); ok {
+			f.fault = Span{int32(i + v), int32(end)}
 		}
 		i = next
 	}
 	if lines > 1 {
-		return name, dataField{multiple: true}
+		f.data, f.multiple = Span{}, true
 	}
-	return name, data
+	return f
 }
 
 // fieldValue returns where in line the value of the field begins, if it is that

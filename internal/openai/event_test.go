@@ -24,7 +24,7 @@ var typicalChunk = []byte(`data: {"id":"chatcmpl-9f86d081884c7d65","object":"cha
 func TestReadEvent(t *testing.T) {
 	f := func(op helixflow.Op, ev string, want Event) {
 		t.Helper()
-		got := Event{Done: true, Cut: Span{1, 2}}
+		got := Event{Done: true, Odd: true}
 		ReadEvent([]byte(ev), op, &got)
 		assert.Equal(t, want, got, ev)
 	}
@@ -69,26 +69,38 @@ func TestReadEvent(t *testing.T) {
 	d(completions, `{"choices":[{"text":"","finish_reason":"length"}]}`, Event{Finish: true})
 	d(chat, `{"choices":[{"delta":{},"finish_reason":"stop"}]}`, Event{Finish: true})
 	d(chat, `{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}`, Event{Finish: true, Token: true})
-	d(chat, `{"choices":[{"delta":{},"finish_reason":""}]}`, plain)
+	d(chat, `{"choices":[{"delta":{},"finish_reason":""}]}`, Event{Odd: true})
+	d(chat, `{"choices":[{"delta":{},"finish_reason":"eos_token"}]}`, Event{Finish: true, Odd: true})
+	d(chat, `{"choices":[{"delta":{},"finish_reason":["stop"]}]}`, plain)
 	d(chat, `{"finish_reason":"stop","choices":[1,null,[]]}`, plain)
 
 	usage := helixflow.Usage{InputTokens: 10, OutputTokens: 5, CachedTokens: 4, ReasoningTokens: 2, Reported: true}
 	const raw = `{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4,"x":[{}]},"completion_tokens_details":{"reasoning_tokens":2}}`
 	d(chat, `{"choices":[],"usage":`+raw+`}`, Event{UsageOnly: true, HasUsage: true, Usage: usage})
-	d(chat, `{"usage":`+raw+`,"choices":[ ],"error":null}`, Event{UsageOnly: true, HasUsage: true, Usage: usage, Cut: Span{6 + int32(len(raw)) + 23, 6 + int32(len(raw)) + 36}})
+	d(chat, `{"usage":`+raw+`,"choices":[ ],"error":null}`, Event{UsageOnly: true, HasUsage: true, Usage: usage, Odd: true})
 	d(chat, `{"choices":[{"delta":{"content":"x"}}],"usage":`+raw+`}`, Event{Token: true, HasUsage: true, Usage: usage})
 	d(chat, `{"choices":[],"usage":{}}`, Event{UsageOnly: true})
 	d(chat, `{"choices":[],"usage":null}`, plain)
 	d(chat, `{"choices":[]}`, plain)
 	d(chat, `{"choices":null,"usage":{}}`, plain)
-	d(chat, `{"choices":[],"usage":{},"error":"x"}`, Event{Failed: true})
+	d(chat, `{"choices":[],"usage":{},"error":"x"}`, Event{Failed: true, Odd: true})
 	d(chat, `{"a":{"choices":[],"usage":`+raw+`,"error":{}}}`, plain)
 	d(chat, `{"choices":[{"delta":{"content":"\"usage\":{},\"error\":{}"},"usage":{}}]}`, token)
 
 	for _, e := range []string{`{"message":"m"}`, `"x"`, `{}`, `false`, `0`, `""`} {
-		d(chat, `{"error":`+e+`}`, Event{Failed: true})
+		d(chat, `{"error":`+e+`}`, Event{Failed: true, Odd: true})
 	}
-	d(chat, `{"error":null,"error":{}}`, Event{Failed: true})
+	d(chat, `{"error":null,"error":{}}`, Event{Failed: true, Odd: true})
+	d(chat, `{"object":"error","message":"m"}`, Event{Failed: true, Odd: true})
+	const regular = `{"error":{"message":"m","type":"t","param":null,"code":null}}`
+	d(chat, regular, Event{Failed: true})
+	f(chat, "data:"+regular+"\r\n\r\n", Event{Failed: true})
+	d(chat, ` `+regular, Event{Failed: true, Odd: true})
+	d(chat, `{"id":1,`+regular[1:], Event{Failed: true, Odd: true})
+	f(chat, "event: error\ndata: "+regular+"\n\n", Event{Failed: true, Odd: true})
+	f(chat, "event: error\ndata: out of memory\n\n", Event{Failed: true, Odd: true})
+	f(chat, "event: error\ndata: {\ndata: }\n\n", Event{Failed: true, Odd: true})
+	f(chat, "error: {\"code\":500}\n\n", Event{Failed: true, Odd: true})
 }
 
 func TestReadEventResponses(t *testing.T) {
@@ -113,9 +125,14 @@ func TestReadEventResponses(t *testing.T) {
 	typed("response.completed", `,"response":{"output":[{"usage":{"input_tokens":1}}],"usage":`+raw+`}`, Event{Terminal: true, HasUsage: true, Usage: usage})
 	typed("response.incomplete", `,"response":{}`, Event{Terminal: true})
 	typed("response.failed", `,"response":{"error":{"code":"x"}}`, Event{Terminal: true, Failed: true})
-	typed("error", `,"message":"m","error":null`, Event{Failed: true})
+	f("event: error\ndata: {\"type\":\"error\",\"message\":\"m\",\"error\":null}\n\n", Event{Failed: true})
+	f("event: error\ndata: {\"message\":\"m\"}\n\n", Event{Failed: true, Odd: true})
 	f("event: response.completed\ndata: {\"type\":\"response.output_text.delta\"}\n\n", Event{Token: true})
 	f("data: {\"type\":1}\n\n", Event{})
+	f("event: error\ndata: {\"type\":\"response.created\"}\n\n", Event{})
+	f("data: {\"type\":\"error\",\"error\":{\"message\":\"m\"}}\n\n", Event{Failed: true}) // as OpenAI itself sends it
+	f("event: error\ndata: {\"error\":{\"message\":\"m\"}}\n\n", Event{Failed: true, Odd: true})
+	f("data: {\"error\":{\"message\":\"m\"}}\n\n", Event{Failed: true, Odd: true})
 	f("data: [DONE]\n\n", Event{Done: true, Terminal: true})
 
 	var got Event
@@ -123,36 +140,10 @@ func TestReadEventResponses(t *testing.T) {
 	assert.Equal(t, Event{}, got, "types mean nothing to chat/completions")
 }
 
-func TestReadEventCut(t *testing.T) {
-	f := func(data, want string) {
-		t.Helper()
-		ev := "data: " + data + "\n\n"
-		var got Event
-		ReadEvent([]byte(ev), chat, &got)
-		assert.False(t, got.Failed)
-		var e Edits
-		e.Replace(got.Cut, nil)
-		assert.Equal(t, "data: "+want+"\n\n", apply(t, &e, ev))
-	}
-	f(`{"error":null}`, `{}`)
-	f(`{ "error" : null }`, `{  }`)
-	f(`{"error":null,"a":1}`, `{"a":1}`)
-	f(`{ "error" : null , "a":1}`, `{  "a":1}`)
-	f(`{"a":1,"error":null,"b":2}`, `{"a":1,"b":2}`)
-	f(`{"a":1 , "error": null , "b":2}`, `{"a":1 ,  "b":2}`)
-	f(`{"a":1,"error":null}`, `{"a":1}`)
-	f(`{"a":"," , "error":null }`, `{"a":","  }`)
-	f(`{"a":[1,2],"b":{"error":null,"c":1},"error":null}`, `{"a":[1,2],"b":{"error":null,"c":1}}`)
-	f(`{"a":{"error":null}}`, `{"a":{"error":null}}`)
-	f(`{"error":null`, `{"error":null`)
-}
-
-func TestReadUsage(t *testing.T) {
+func TestReadAnswerUsage(t *testing.T) {
 	f := func(body string, want helixflow.Usage) {
 		t.Helper()
-		got, ok := ReadUsage([]byte(body), chat)
-		assert.Equal(t, want, got, body)
-		assert.Equal(t, want.Reported, ok, body)
+		assert.Equal(t, want, ReadAnswer([]byte(body)).Usage, body)
 	}
 	u := func(in, out int64) helixflow.Usage {
 		return helixflow.Usage{InputTokens: in, OutputTokens: out, Reported: true}
@@ -186,7 +177,7 @@ func TestReadEventAllocates(t *testing.T) {
 			assert.Zero(t, testing.AllocsPerRun(100, func() {
 				EventEnd(b)
 				ReadEvent(b, op, &e)
-				ReadUsage(b[min(6, len(b)):], op)
+				ReadAnswer(b[min(6, len(b)):])
 			}), ev)
 		}
 	}
@@ -210,7 +201,7 @@ func FuzzReadEvent(f *testing.F) {
 		before := bytes.Clone(ev)
 		var raw Event
 		ReadEvent(ev, op, &raw)
-		ReadUsage(ev, op)
+		ReadAnswer(ev)
 		require.Equal(t, before, ev)
 
 		// The same bytes as the data of one event, against encoding/json.
@@ -225,20 +216,11 @@ func FuzzReadEvent(f *testing.F) {
 		one := []byte("data: " + data + "\n\n")
 		var got Event
 		ReadEvent(one, op, &got)
-		cut := got.Cut
-		got.Cut = Span{}
-		require.Equal(t, readSlow(root, op), got)
-		if null, has := root["error"]; !has || string(null) != "null" || got.Failed {
-			require.False(t, cut.Present())
-			return
+		want := readSlow(root, op)
+		if want.Failed { // whether as clients know it is FuzzAppendMended's to tell
+			want.Odd = got.Odd
 		}
-		var e Edits
-		e.Replace(cut, nil)
-		rest := e.AppendTo(nil, one)
-		delete(root, "error")
-		after, ok := object(rest[len("data: "):])
-		require.True(t, ok, "%q cut to %q", one, rest)
-		require.Equal(t, root, after)
+		require.Equal(t, want, got)
 	})
 }
 
@@ -295,14 +277,18 @@ func readSlow(root map[string]json.RawMessage, op helixflow.Op) (e Event) {
 		var choice, delta map[string]json.RawMessage
 		_ = json.Unmarshal(raw, &choice)
 		_ = json.Unmarshal(choice["delta"], &delta)
-		e.Finish = e.Finish || filled(choice["finish_reason"])
+		if reason := choice["finish_reason"]; len(reason) > 0 && reason[0] == '"' {
+			e.Finish = e.Finish || len(reason) > 2
+			e.Odd = e.Odd || len(reason) == 2 || finishReasonOf(reason) != ""
+		}
 		e.Token = e.Token || filled(choice["text"])
 		for _, k := range []string{"content", "reasoning", "reasoning_content", "tool_calls", "function_call", "refusal", "audio"} {
 			e.Token = e.Token || filled(delta[k])
 		}
 	}
 	failure, has := root["error"]
-	e.Failed = has && string(failure) != "null"
+	e.Failed = has && string(failure) != "null" || string(root["object"]) == `"error"`
+	e.Odd = e.Odd || has && string(failure) == "null"
 	usage := root["usage"]
 	if op == helixflow.OpResponses {
 		var kind string

@@ -4,24 +4,6 @@ package openai
 
 import "github.com/helixflow/helixflow"
 
-// ReadUsage returns the usage that a whole answer reports, of any operation; ok
-// is false when body is not a sound JSON object or reports none. It does not
-// allocate.
-func ReadUsage(body []byte, _ helixflow.Op) (u helixflow.Usage, ok bool) {
-	w := walker{b: body}
-	for more := w.enter('{'); more; more = w.more('{') {
-		if string(w.key()) == "usage" && w.peek() == '{' {
-			u = w.readUsage()
-			continue
-		}
-		w.value()
-	}
-	if w.bad || skipSpace(body, w.i) != len(body) || !u.Reported {
-		return helixflow.Usage{}, false
-	}
-	return u, true
-}
-
 // maxTokenCount is the largest count believed; larger ones are cut down to it, so
 // that sums of them cannot overflow.
 const maxTokenCount = 1 << 40
