@@ -31,9 +31,13 @@ type Attempt struct {
 	pass       backends.Pass // leave to try the endpoint; reported once
 	credential *backends.Credential
 	head       answerHead
+	want       want
+	status     int         // the head's, or that of an error in the body
 	text       *buf.Buffer // bytes of the body that were read and not yet relayed
 	events     bool        // the answer is a stream of server-sent events
 	whole      bool        // text is the whole body
+	made       made
+	answer     openai.Answer // what text says, if it is whole and no stream
 	framer     openai.Framer
 }
 
@@ -54,6 +58,7 @@ func (a *Attempt) release() {
 	a.text.Free()
 	a.pool, a.credential, a.pass = nil, nil, backends.Pass{}
 	a.text, a.events, a.whole = nil, false, false
+	a.want, a.status, a.made, a.answer = want{}, 0, asSent, openai.Answer{}
 	a.framer.Reset()
 	attempts.Put(a)
 }
@@ -82,6 +87,7 @@ func (e *Exchange) forward() error {
 			return err
 		}
 		out := e.outgoing(a, now)
+		a.want = want{understood: e.op.Understood(), stream: e.call.Stream && e.op.CanStream()}
 		f := asFailure(a.run(&out, e.name.route))
 		now = time.Now()
 		r := a.book(f, now)
@@ -141,12 +147,15 @@ func (a *Attempt) book(f *backends.Failure, now time.Time) backends.Report {
 	if f != nil {
 		ep.Series.Request(0)
 		r := backends.Report{Evidence: f.Evidence(), Err: f}
-		if f.Timeout && a.events { // headers came, and then no token
+		switch {
+		case f.Timeout && a.events: // headers came, and then no token
 			r.Evidence = backends.Slow
+		case isOtherForm(f):
+			r.Evidence = backends.Neutral
 		}
 		return r
 	}
-	status := a.head.StatusCode()
+	status := a.status
 	ep.Series.Request(status)
 	wait, told := time.Duration(0), false
 	if status >= 400 {
@@ -225,19 +234,28 @@ func (a *Attempt) run(out *backends.Outgoing, route *Route) error {
 	if err := a.lease.RoundTrip(out, &a.head.ResponseHeader); err != nil {
 		return err
 	}
-	if a.head.isEventStream() {
-		a.events = true
-		return a.readFirstEvent(out, route)
+	a.status = a.head.StatusCode()
+	if err := a.read(out, route); err != nil {
+		return err
 	}
-	return a.readHeld(out, route)
+	return a.suit(out.Op)
 }
 
 // readFirstEvent reads a stream up to its first event that is not a comment.
 func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
-	a.text = buf.Get(1 << 10)
+	if a.text == nil {
+		a.text = buf.Get(1 << 10)
+	}
 	until := earliest(a.lease.Sent.Add(route.firstToken), out.Deadline)
-	var ev openai.Event
 	for seen := 0; ; {
+		var found bool
+		if seen, found = a.firstEvent(seen, out.Op); found {
+			return nil
+		}
+		if len(a.text.B) > maxPreamble {
+			a.framer.Reset()
+			return nil
+		}
 		a.lease.Wait(a.lease.Answered, until.Sub(a.lease.Answered))
 		p, err := a.lease.Next()
 		if err == io.EOF && seen == len(a.text.B) {
@@ -253,17 +271,25 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 		}
 		a.text = a.text.Grow(len(p))
 		a.text.B = append(a.text.B, p...)
-		for n := a.framer.EventEnd(a.text.B[seen:]); n > 0; n = a.framer.EventEnd(a.text.B[seen:]) {
-			openai.ReadEvent(a.text.B[seen:seen+n], out.Op, &ev)
-			if !ev.Comment {
-				return nil
+	}
+}
+
+// firstEvent looks behind the comments that were seen for the first event.
+func (a *Attempt) firstEvent(seen int, op helixflow.Op) (comments int, found bool) {
+	var ev openai.Event
+	for {
+		n := a.framer.EventEnd(a.text.B[seen:])
+		if n == 0 {
+			return seen, false
+		}
+		openai.ReadEvent(a.text.B[seen:seen+n], op, &ev)
+		if !ev.Comment {
+			if ev.Failed && !ev.Terminal && a.want.understood {
+				a.complainEvent(a.text.B[seen : seen+n])
 			}
-			seen += n
+			return seen, true
 		}
-		if len(a.text.B) > maxPreamble {
-			a.framer.Reset()
-			return nil
-		}
+		seen += n
 	}
 }
 
@@ -271,8 +297,10 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 // small, or what comes first of one that is of use piece by piece.
 func (a *Attempt) readHeld(out *backends.Outgoing, route *Route) error {
 	size := a.lease.BodyLength()
-	a.text = buf.Get(int(min(max(size, 1<<10), holdBelow)))
-	for len(a.text.B) < holdBelow {
+	if a.text == nil {
+		a.text = buf.Get(int(min(max(size, 1<<10), holdBelow)))
+	}
+	for !a.whole && len(a.text.B) < holdBelow {
 		if len(a.text.B) > 0 && a.head.isPiecemeal() && !a.lease.More() {
 			return nil
 		}
@@ -304,7 +332,7 @@ func (e *Exchange) deliver(a *Attempt, now time.Time) {
 		e.bodyRead = a.lease.Sent
 	}
 	e.freeRequest()
-	e.status = a.head.StatusCode()
+	e.status, e.usage = a.status, a.answer.Usage
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -46,16 +46,51 @@ func (b *relay) relayEvents(a *Attempt) error {
 			return err
 		}
 	}
+	return b.end(a)
+}
+
+// end ends a stream that has said its last word, or whose framing has ended.
+func (b *relay) end(a *Attempt) error {
+	if !b.terminal && a.text != nil && len(a.text.B) > 0 {
+		if err := b.lastEvent(a); err != nil {
+			return err
+		}
+	}
 	switch {
 	case b.terminal:
 		a.lease.Drain(time.Now()) // a connection read to its end can serve again
 		return nil
-	case b.finished:
-		return b.flush(a) // no last word, but a reason to end: clients accept it
-	default:
+	case b.failed:
+		return b.write(nil, true)
+	case !b.finished:
 		return b.broken(errTruncated)
+	case b.e.op.Understood(): // some engines leave out the last word; clients wait for it
+		return b.write(done, true)
+	default:
+		return b.write(nil, true)
 	}
 }
+
+// lastEvent passes on an event that lacks its blank line, which is there when the
+// event itself is.
+func (b *relay) lastEvent(a *Attempt) error {
+	p := a.text.B
+	switch {
+	case !b.e.op.Understood():
+		return b.write(p, false)
+	case b.opaque, !openai.Whole(p):
+		return b.broken(errTruncated)
+	}
+	missing := "\n\n"
+	if p[len(p)-1] == '\n' {
+		missing = "\n"
+	}
+	a.text = a.text.Grow(len(missing))
+	a.text.B = append(a.text.B, missing...)
+	return b.events(a, nil)
+}
+
+var done = []byte("data: [DONE]\n\n")
 
 // next waits for the next piece of the stream, and keeps the client's
 // connection awake with comments meanwhile. It gathers what came together.
@@ -185,24 +220,27 @@ func (b *relay) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 			return end, out
 		}
 		one := p[end : end+n]
-		keep, cut := true, openai.Span{}
+		keep, odd := true, false
 		switch {
 		case b.opaque: // the rest of a long event is passed on as it is
 		case !b.e.firstToken.IsZero() && openai.Plain(one, b.e.op):
 			b.sequence++
 		default:
 			openai.ReadEvent(one, b.e.op, &ev)
-			keep, cut = b.note(&ev), ev.Cut
+			keep, odd = b.note(&ev), ev.Odd && b.e.op.Understood()
 		}
 		b.opaque = false
-		if out == nil && (!keep || cut.Present()) {
-			out = buf.Get(len(p))
+		if out == nil && (!keep || odd) {
+			out = buf.Get(len(p) + 512)
 			out.B = append(out.B, p[:end]...)
 		}
-		if out != nil && keep {
+		switch {
+		case out == nil || !keep:
+		case odd:
+			out.B = openai.AppendMended(out.B, one, b.e.op, brokenOff, b.sequence-1)
+		default:
 			out = out.Grow(n)
-			out.B = append(out.B, one[:cut.Start]...)
-			out.B = append(out.B, one[cut.End:]...)
+			out.B = append(out.B, one...)
 		}
 		end += n
 		if b.terminal { // nothing belongs behind the last word
@@ -224,22 +262,14 @@ func (b *relay) note(ev *openai.Event) bool {
 	if ev.Token && e.firstToken.IsZero() {
 		e.firstToken = time.Now()
 	}
-	b.finished = b.finished || ev.Finish || ev.Failed
+	b.finished = b.finished || ev.Finish
+	b.failed = b.failed || ev.Failed
 	b.terminal = b.terminal || ev.Terminal
 	if ev.UsageOnly && e.withholdUsage {
 		return false
 	}
 	b.sequence++
 	return true
-}
-
-// flush passes on what is left of a stream that ended without a blank line.
-func (b *relay) flush(a *Attempt) error {
-	var rest []byte
-	if a.text != nil {
-		rest = a.text.B
-	}
-	return b.write(rest, true)
 }
 
 // broken ends a stream that the backend did not end: with the error frame that

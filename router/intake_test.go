@@ -21,7 +21,7 @@ import (
 
 // echoes answers with the head and body that came.
 func echoes(a *asked) bool {
-	a.write(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(a.head)+len(a.body), a.head+a.body))
+	a.write(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n%s", len(a.head)+len(a.body), a.head+a.body))
 	return true
 }
 

@@ -107,7 +107,7 @@ func (e *Exchange) passedModels() ([]listedModel, error) {
 		return nil, err
 	}
 	a := e.attempt
-	if !a.whole || a.events || a.head.StatusCode() != statusOK {
+	if !a.whole || a.events || a.status != statusOK {
 		e.truncated = true
 		e.endAttempt(e.responded)
 		e.truncated = false

@@ -78,6 +78,42 @@ func text(p *helixflow.Error) string {
 	return forms[p.Kind].text
 }
 
+// faultStatus is the status of an error that a backend said inside a 200.
+func faultStatus(f *openai.Fault) int {
+	if f.Status != 0 {
+		return f.Status
+	}
+	switch string(f.Kind()) {
+	case "invalid_request_error", "BadRequestError":
+		return 400
+	case "validation", "template_error", "tool_error": // TGI's, with the statuses it gives them itself
+		return 422
+	case "generation":
+		return 424
+	case "overloaded", "rate_limit_error":
+		return 429
+	case "incomplete_generation", "server_error":
+		return 500
+	}
+	return forms[helixflow.KindBackendBroken].status
+}
+
+// faultDefault is what a backend's error of this status says where its own words
+// are of no use.
+func faultDefault(status int) openai.FaultDefault {
+	d := openai.FaultDefault{Message: "The backend answered " + statusText(status) + ".", Type: typeServer}
+	if status < 500 {
+		d.Type = typeInvalid
+	}
+	if status == statusTooMany {
+		d.Type = typeRequests
+	}
+	return d
+}
+
+// brokenOff is what an error inside a stream says that says nothing.
+var brokenOff = openai.FaultDefault{Message: "The backend ended the stream with an error.", Type: typeServer}
+
 // answerProblem makes p the exchange's answer.
 func (e *Exchange) answerProblem(p *helixflow.Error) {
 	e.status = forms[p.Kind].status

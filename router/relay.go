@@ -8,11 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/framing"
-	"github.com/helixflow/helixflow/internal/openai"
 )
 
 // This file sends every answer, frame by frame (ADR 6).
@@ -43,6 +41,7 @@ type relay struct {
 	sequence   int64       // events relayed, for the number of a Responses error event
 	opaque     bool        // in the middle of an event that is too long to look at
 	finished   bool        // a choice said why it ended
+	failed     bool        // the stream said an error
 	terminal   bool        // the stream said that it is over
 }
 
@@ -67,7 +66,6 @@ func (b *relay) run() error {
 	case a.whole:
 		text := a.text
 		a.text = nil
-		e.readUsage(text.B)
 		e.endAttempt(e.responded) // the backend is done: free its place before the client's
 		err := b.write(text.B, true)
 		text.Free()
@@ -215,7 +213,7 @@ func (e *Exchange) endAttempt(now time.Time) {
 		return
 	}
 	e.attempt = nil
-	status := a.head.StatusCode()
+	status := a.status
 	switch {
 	case e.truncated:
 		a.finish(backends.Failed, backends.Report{Evidence: backends.Faulty, Status: status, Err: errTruncated}, now)
@@ -234,14 +232,4 @@ func (a *Attempt) served(status int, now time.Time) backends.Report {
 		r.Evidence, r.Wait = backends.StatusEvidence(status, told), wait
 	}
 	return r
-}
-
-// readUsage finds what a whole answer cost.
-func (e *Exchange) readUsage(text []byte) {
-	if e.op == helixflow.OpListModels || e.op == helixflow.OpGetModel {
-		return
-	}
-	if u, ok := openai.ReadUsage(text, e.op); ok {
-		e.usage = u
-	}
 }

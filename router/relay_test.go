@@ -78,6 +78,7 @@ const (
 	evUse  = `data: {"id":"1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}` + "\n\n"
 	evDone = "data: [DONE]\n\n"
 
+	errFrame = `data: {"error":{"message":"oom","type":"t","param":null,"code":null}}` + "\n\n"
 	cutFrame = `data: {"error":{"message":"The backend's answer was interrupted.","type":"server_error","param":null,"code":"upstream_interrupted"}}` + "\n\n"
 )
 
@@ -124,18 +125,33 @@ func TestRelayStreams(t *testing.T) {
 		{"crlf", chatPath, streaming, crlf(ev1 + evFin + evUse + evDone), "", crlf(ev1 + evFin + evDone), false},
 		{"comments", chatPath, streaming, ": hi\n\n" + ev1 + ": ping\n\n" + evFin + evDone, "", ": hi\n\n" + ev1 + ": ping\n\n" + evFin + evDone, false},
 		{"behind the end", chatPath, streaming, ev1 + evFin + evDone + ev2, "", ev1 + evFin + evDone, false},
-		{"no end marker, finished", chatPath, streaming, ev1 + evFin, "", ev1 + evFin, false},
+		{"no end marker, finished", chatPath, streaming, ev1 + evFin, "", ev1 + evFin + evDone, false},
+		{"no blank line", chatPath, streaming, ev1 + evFin + "data: [DONE]", "", ev1 + evFin + evDone, false},
+		{"no blank line, crlf", chatPath, streaming, crlf(ev1 + evFin + "data: [DONE]\n"), "", crlf(ev1+evFin+"data: [DONE]\n") + "\n", false},
+		{"no blank line, cr", chatPath, streaming, ev1 + evFin + "data: [DONE]\r", "", ev1 + evFin + "data: [DONE]\r\n\n", false},
+		{"no end marker, usage", chatPath, asksUsage, ev1 + evFin + strings.TrimSpace(evUse), "", ev1 + evFin + evUse + evDone, false},
+		{"no end marker, half an event", chatPath, asksUsage, ev1 + evFin + evUse[:30], "", ev1 + evFin + cutFrame, true},
 		{"no end marker, not finished", chatPath, streaming, ev1 + ev2, "", ev1 + ev2 + cutFrame, true},
 		{"cut at a boundary", chatPath, streaming, ev1 + ev2, "fin", ev1 + ev2 + cutFrame, true},
 		{"cut behind the finish", chatPath, streaming, ev1 + evFin, "fin", ev1 + evFin + cutFrame, true},
 		{"reset", chatPath, streaming, ev1 + ev2, "rst", "", true},
 		{"cut inside", chatPath, streaming, ev1 + ev2, "mid", ev1 + ev2 + cutFrame, true},
 		{"half an event", chatPath, streaming, ev1 + ev2[:20], "", ev1 + cutFrame, true},
-		{"upstream error", chatPath, streaming, ev1 + `data: {"error":{"message":"oom"}}` + "\n\n" + evDone, "", ev1 + `data: {"error":{"message":"oom"}}` + "\n\n" + evDone, false},
+		{"error", chatPath, streaming, ev1 + errFrame + evDone, "", ev1 + errFrame + evDone, false},
+		{"error and no more", chatPath, streaming, ev1 + evFin + errFrame, "", ev1 + evFin + errFrame, false},
+		{"error, then cut", chatPath, streaming, ev1 + errFrame, "fin", ev1 + errFrame + cutFrame, true},
+		{"error of vllm", chatPath, streaming, ev1 + `data: {"error": {"message": "oom", "type": "t", "param": null, "code": 500}}` + "\n\n" + evDone, "", ev1 + `data: {"error":{"message": "oom", "type": "t", "param": null, "code": null}}` + "\n\n" + evDone, false},
+		{"error of tgi", chatPath, streaming, ev1 + `data:{"error":"oom","error_type":"t"}` + "\n\n", "", ev1 + errFrame, false},
+		{"error of llama.cpp", chatPath, streaming, ev1 + `error: {"code":500,"message":"oom","type":"t"}` + "\n\n", "", ev1 + `data: {"error":{"param":null,"code":null,"message":"oom","type":"t"}}` + "\n\n", false},
+		{"error of lm studio", chatPath, streaming, ev1 + "event: error\ndata: {\"error\":{\"message\":\"oom\",\"type\":\"t\"}}\n\n", "", ev1 + `data: {"error":{"param":null,"code":null,"message":"oom","type":"t"}}` + "\n\n", false},
+		{"error in a chunk", chatPath, streaming, ev1 + `data: {"id":"1","choices":[],"error":{"message":"oom","type":"t","param":null,"code":null}}` + "\n\n" + evDone, "", ev1 + errFrame + evDone, false},
+		{"empty reasons", chatPath, streaming, strings.ReplaceAll(ev1+ev2, "null", `""`) + strings.ReplaceAll(evFin, `"stop"`, `"eos_token"`), "", ev1 + ev2 + evFin + evDone, false},
 		{"completions", "/v1/completions", `{"model":"m","prompt":"x","stream":true}`, ev1 + evFin + evUse + evDone, "", ev1 + evFin + evDone, false},
 		{"responses", "/v1/responses", `{"model":"m","input":"x","stream":true}`, delta + completed, "", delta + completed, false},
 		{"responses, done behind", "/v1/responses", `{"model":"m","input":"x","stream":true}`, delta + completed + evDone, "", delta + completed, false},
 		{"responses cut", "/v1/responses", `{"model":"m","input":"x","stream":true}`, delta, "fin", delta + responsesCut, true},
+		{"responses, error", "/v1/responses", `{"model":"m","input":"x","stream":true}`, delta + "data: {\"error\":{\"message\":\"oom\",\"code\":500}}\n\n", "", delta + "event: error\ndata: {\"type\":\"error\",\"code\":null,\"message\":\"oom\",\"param\":null,\"sequence_number\":1}\n\n", false},
+		{"responses, own error", "/v1/responses", `{"model":"m","input":"x","stream":true}`, delta + "event: error\ndata: {\"type\":\"error\",\"x\":1}\n\n", "", delta + "event: error\ndata: {\"type\":\"error\",\"x\":1}\n\n", false},
 		{"comment, then cut", chatPath, streaming, ": hi\n\n" + ev1[:30], "", ": hi\n\n" + cutFrame, true},
 		{"data in two lines", chatPath, streaming, "data: {\"a\":\ndata: 1}\n\n" + evFin + evDone, "", "data: {\"a\":\ndata: 1}\n\n" + evFin + evDone, false},
 	}

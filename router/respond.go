@@ -79,8 +79,8 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 	dst = e.srv.date.append(dst, now)
 	switch {
 	case a != nil:
-		dst = appendContentType(dst, a.head.ContentType())
-		dst = copyHead(dst, &a.head.ResponseHeader, a.events)
+		dst = a.appendContentType(dst)
+		dst = copyHead(dst, a)
 	case e.status != statusNoContent:
 		dst = append(dst, "Content-Type: application/json\r\n"...)
 	}
@@ -145,6 +145,15 @@ func (e *Exchange) bodySize() int64 {
 	}
 }
 
+// statusText is a status for people: 502 Bad Gateway.
+func statusText(status int) string {
+	const unknown = "Unknown Status Code"
+	if text := fasthttp.StatusMessage(status); text != unknown {
+		return strconv.Itoa(status) + " " + text
+	}
+	return strconv.Itoa(status)
+}
+
 func appendStatusLine(dst []byte, status int) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
@@ -153,16 +162,23 @@ func appendStatusLine(dst []byte, status int) []byte {
 	return append(dst, "\r\n"...)
 }
 
-func appendContentType(dst, v []byte) []byte {
-	if len(v) == 0 {
+func (a *Attempt) appendContentType(dst []byte) []byte {
+	v := a.head.ContentType()
+	switch {
+	case a.made == madeJSON:
+		return append(dst, "Content-Type: application/json\r\n"...)
+	case a.made == madeEvents:
+		return append(dst, "Content-Type: text/event-stream; charset=utf-8\r\n"...)
+	case len(v) == 0:
 		return dst
 	}
 	return appendHeader(dst, "Content-Type", v)
 }
 
-// copyHead appends what of a backend's head is meant for the client; events
-// says that it is one of a stream, whose Cache-Control is ours to say.
-func copyHead(dst []byte, src *fasthttp.ResponseHeader, events bool) []byte {
+// copyHead appends what of a backend's head is meant for the client. A stream's
+// Cache-Control is ours to say, and how a body of ours is encoded.
+func copyHead(dst []byte, a *Attempt) []byte {
+	src := &a.head.ResponseHeader
 	begin := len(dst)
 	named := false
 	for k, v := range src.All() {
@@ -174,7 +190,8 @@ func copyHead(dst []byte, src *fasthttp.ResponseHeader, events bool) []byte {
 			"X-Request-Id", "Openai-Processing-Ms", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers":
 			// Hop-by-hop, of the backend's own connection, or ours to say.
 		default:
-			ours := events && string(k) == fasthttp.HeaderCacheControl
+			ours := a.events && string(k) == fasthttp.HeaderCacheControl ||
+				a.made != asSent && string(k) == fasthttp.HeaderContentEncoding
 			if !ours && !hasPrefixFold(k, helixflow.HeaderOwnPrefix) {
 				dst = append(append(append(append(dst, k...), ": "...), v...), "\r\n"...)
 			}

@@ -98,7 +98,7 @@ func (f *Fault) edits(or FaultDefault) (e Edits) {
 			e.Replace(v, with)
 		}
 	}
-	mend(`"type":`, c.typ, content(c.typ).Present() && f.b[c.typ.Start] == '"', f.appendType(nil, or.Type))
+	mend(`"type":`, c.typ, f.hasType(), f.appendType(nil, or.Type))
 	mend(`"param":`, c.param, stringOrNull(f.b, c.param), rawNull)
 	mend(`"code":`, c.code, stringOrNull(f.b, c.code), f.appendCode(nil))
 	if missing != nil {
@@ -190,9 +190,16 @@ func cutString(raw []byte, n int) []byte {
 	return raw[:i]
 }
 
+// hasType reports whether the type is one: not that of an event, which Responses'
+// flat errors have.
+func (f *Fault) hasType() bool {
+	v := f.said.typ
+	return content(v).Present() && f.b[v.Start] == '"' && v.Len() <= maxFaultText && string(v.In(f.b)) != `"error"`
+}
+
 func (f *Fault) appendType(dst []byte, or string) []byte {
-	if v := f.said.typ; content(v).Present() && f.b[v.Start] == '"' && v.Len() <= maxFaultText {
-		return append(dst, v.In(f.b)...)
+	if f.hasType() {
+		return append(dst, f.said.typ.In(f.b)...)
 	}
 	return AppendJSONString(dst, or)
 }

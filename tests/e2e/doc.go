@@ -21,7 +21,7 @@
 //	router out|log [-has TEXT] NAME      its stdout or stderr becomes stdout, once TEXT is there (or 5 s passed)
 //	cert                                 write tls.crt and tls.key for 127.0.0.1; -tls trusts it
 //	fake start [-max N] [-idle D] [-tls] NAME   sets NAME to its address
-//	fake queue NAME SCRIPT...            as tests/fakellm describes
+//	fake queue NAME SCRIPT...            as tests/fakellm describes; body=@FILE is the file, all of it
 //	fake down [-reset] NAME · fake up NAME · fake forget NAME
 //	fake expect NAME WHAT=N...           requests, conns, open, left, queued, with = < > <= >=; waits up to 5 s
 //	fake last [-back N] NAME             the last request's head and body become stdout, or those of the N-th before it

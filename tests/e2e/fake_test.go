@@ -7,6 +7,7 @@ package e2e
 import (
 	"flag"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -30,6 +31,11 @@ func (w *world) fake(ts *testscript.TestScript, _ bool, args []string) {
 	f, rest := get(ts, w.fakes, args[0]), args[1:]
 	switch verb {
 	case "queue":
+		for i, word := range rest {
+			if name, ok := strings.CutPrefix(word, "body=@"); ok {
+				rest[i] = "body=" + url.PathEscape(ts.ReadFile(name))
+			}
+		}
 		script, err := fakellm.Parse(strings.Join(rest, " "))
 		ts.Check(err)
 		f.Queue(script)
