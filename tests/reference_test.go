@@ -113,8 +113,8 @@ Every error the router makes itself is OpenAI's error object with all four keys:
 	b.WriteString(`
 ` + "`param`" + ` names the field at fault where one is, ` + "`code`" + ` is ` + "`null`" + ` where the table has none. The message is for
 people and may change; status, type and code are for programs. An error that a backend answers
-passes through as the backend wrote it, except a 401: that is the router's own credential, and
-becomes a 502.
+keeps its status and becomes [the same object](../explanation/answers.md#errors); one that is it already passes byte for
+byte. A 401 is about the router's own credential, and becomes a 502.
 
 ` + "`x-should-retry`" + ` stops or starts the retries of OpenAI's SDKs; where it is not sent they retry 408, 409,
 429 and everything from 500. ` + "`retry-after` and `retry-after-ms`" + ` come with it where a time is known.
