@@ -1,5 +1,6 @@
 // Package formdata finds one field of a multipart/form-data body while the body
-// passes, piece by piece and in constant memory (RFC 7578, RFC 2046 section 5.1).
+// passes, piece by piece and in constant memory (RFC 7578, RFC 2046 section 5.1),
+// and may show the other fields.
 //
 // It is strict where parsers are known to differ, so that the field it found is
 // the one that the parser behind will find: lines end in CRLF, nothing stands
@@ -49,9 +50,15 @@ type Scanner struct {
 	header    []byte // of this part so far
 	value     []byte // of the field; while sought, with what follows of its delimiter
 	at        Span
+
+	watch   func(name, value []byte) error
+	watched bool   // this part is a field to show
+	name    []byte // of it, in header
+	other   []byte // its content, likewise with its delimiter
 }
 
-// Begin starts a body whose Content-Type is given, in which a field is sought.
+// Begin starts a body whose Content-Type is given, in which a field is sought; ""
+// for none.
 func (s *Scanner) Begin(contentType []byte, field string) error {
 	boundary, err := boundaryOf(contentType)
 	if err != nil {
@@ -59,10 +66,16 @@ func (s *Scanner) Begin(contentType []byte, field string) error {
 	}
 	*s = Scanner{
 		delimiter: append(append(s.delimiter[:0], "--"...), boundary...), field: field,
-		header: s.header[:0], value: s.value[:0], line: true, strict: true,
+		header: s.header[:0], value: s.value[:0], other: s.other[:0], line: true, strict: true,
 	}
 	return nil
 }
+
+// Watch has visit called, until the next Begin, for each field that is no file
+// and not the one sought, as soon as it is there whole. Both arguments are
+// borrowed; a content of more than 256 bytes is cut to 257. An error of visit is
+// one of Scan's.
+func (s *Scanner) Watch(visit func(name, value []byte) error) { s.watch = visit }
 
 // Field returns the field's content and where it stands, once it is there whole.
 // The content is borrowed until the next Begin.
@@ -178,9 +191,17 @@ func (s *Scanner) scanHeader(p []byte) (int, error) {
 	end += seen + len(endOfHeader)
 	n -= len(s.header) - end
 	s.header = s.header[:end]
-	sought, err := isField(s.header[:end-2], s.field)
+	part, err := readHeader(s.header[:end-2])
 	if err != nil {
 		return 0, err
+	}
+	sought := s.field != "" && string(part.name) == s.field
+	s.watched, s.name = s.watch != nil && !sought && !part.file, part.name
+	switch {
+	case part.encoded && s.watched:
+		return 0, malformed("A field of the form is encoded; it must be plain text.")
+	case sought && (part.file || part.encoded):
+		return 0, notPlain(s.field)
 	}
 	if sought && s.found {
 		return 0, &helixflow.Error{
@@ -231,14 +252,17 @@ func (s *Scanner) scanData(p []byte) (int, error) {
 	return n, s.gather(p[:n])
 }
 
-// gather keeps what may be the field's content.
+// gather keeps what may be a field's content.
 func (s *Scanner) gather(p []byte) error {
-	if !s.sought {
-		return nil
-	}
-	s.value = append(s.value, p[:min(len(p), maxValue+len(s.delimiter)+4)]...)
-	if len(s.value) > maxValue+len(s.delimiter)+2 {
-		return badValue(s.field)
+	enough := maxValue + len(s.delimiter) + 4
+	switch {
+	case s.watched:
+		s.other = append(s.other, p[:min(len(p), enough-len(s.other))]...)
+	case s.sought:
+		s.value = append(s.value, p[:min(len(p), enough)]...)
+		if len(s.value) > maxValue+len(s.delimiter)+2 {
+			return badValue(s.field)
+		}
 	}
 	return nil
 }
@@ -246,13 +270,21 @@ func (s *Scanner) gather(p []byte) error {
 // endPart ends a part with p, at whose end its delimiter ends.
 func (s *Scanner) endPart(p []byte) error {
 	s.state = behindIt
-	if !s.sought {
-		return nil
-	}
+	tail := len("\r\n") + len(s.delimiter)
 	if err := s.gather(p); err != nil {
 		return err
 	}
-	tail := len("\r\n") + len(s.delimiter)
+	if s.watched {
+		value := s.other[:min(len(s.other)-tail, maxValue+1)]
+		if len(s.other) == maxValue+tail+2 { // cut, perhaps in front of its delimiter
+			value = s.other[:maxValue+1]
+		}
+		s.other, s.watched = s.other[:0], false
+		return s.watch(s.name, value)
+	}
+	if !s.sought {
+		return nil
+	}
 	s.value = s.value[:len(s.value)-tail]
 	s.at.End = s.at.Start + int64(len(s.value))
 	s.sought = false

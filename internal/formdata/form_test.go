@@ -68,6 +68,49 @@ func TestScan(t *testing.T) {
 	f(strings.Repeat(part(file, "a"), 999)+part(model, "m")+ending, "m")
 }
 
+func TestWatch(t *testing.T) {
+	field := func(name string) string { return `Content-Disposition: form-data; name="` + name + `"` }
+	f := func(sought, body string, want ...string) {
+		t.Helper()
+		for _, size := range []int{1, 2, 3, 7, 64, len(body)} {
+			var s Scanner
+			require.NoError(t, s.Begin([]byte(contentType), sought))
+			var got []string
+			s.Watch(func(name, value []byte) error {
+				got = append(got, string(name)+"="+string(value))
+				return nil
+			})
+			for p := []byte(body); len(p) > 0; {
+				n := min(size, len(p))
+				require.NoError(t, s.Scan(p[:n]))
+				p = p[n:]
+			}
+			require.NoError(t, s.Ended())
+			assert.Equal(t, want, got, "in pieces of %d", size)
+		}
+	}
+	f("model", part(model, "m")+part(field("purpose"), "batch")+part(file, "x")+part(field("file_ids[]"), "file-1")+part(field("file_ids[]"), "")+ending,
+		"purpose=batch", "file_ids[]=file-1", "file_ids[]=")
+	f("", part(model, "m")+part(file, "x")+ending, "model=m")
+	f("", part(field(""), "a")+part(field("b"), "\r\n--XyY\r\n\xff")+ending, "=a", "b=\r\n--XyY\r\n\xff")
+	for n := 250; n < 280; n++ {
+		f("", part(field("long"), strings.Repeat("x", n))+ending, "long="+strings.Repeat("x", min(n, 257)))
+	}
+	f("", part(field("long"), strings.Repeat("\r\n--Xy", 5000))+ending, "long="+strings.Repeat("\r\n--Xy", 5000)[:257])
+	assert.Error(t, func() error {
+		var s Scanner
+		require.NoError(t, s.Begin([]byte(contentType), ""))
+		s.Watch(func(_, _ []byte) error { return io.ErrNoProgress })
+		return s.Scan([]byte(part(model, "m") + ending))
+	}())
+	_, _, err := scan(contentType, part("Content-Disposition: form-data; name=x\nContent-Transfer-Encoding: base64", "bQ==")+ending, 9)
+	assert.NoError(t, err, "nobody looks")
+	var s Scanner
+	require.NoError(t, s.Begin([]byte(contentType), "model"))
+	s.Watch(func(_, _ []byte) error { return nil })
+	assert.ErrorContains(t, s.Scan([]byte(part(field("x")+"\nContent-Transfer-Encoding: base64", "bQ==")+ending)), "encoded")
+}
+
 func TestScanRefuses(t *testing.T) {
 	f := func(body string, kind helixflow.Kind, text string) {
 		t.Helper()

@@ -52,65 +52,60 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// isField reads a part's header, line by line with their CRLF, and reports
-// whether the part is the field.
-func isField(header []byte, field string) (bool, error) {
+// partHeader is what a part's header says of it.
+type partHeader struct {
+	name    []byte // borrowed from the header
+	file    bool
+	encoded bool
+}
+
+// readHeader reads a part's header, line by line with their CRLF.
+func readHeader(header []byte) (h partHeader, err error) {
 	var disposition []byte
-	encoded := false
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(header, []byte("\r\n")), []byte("\r\n")) {
 		name, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok || !isToken(name) || bytes.ContainsAny(line, "\r\n\x00") {
-			return false, malformed("A part of the form has a malformed header.")
+			return h, malformed("A part of the form has a malformed header.")
 		}
 		switch {
 		case bytes.EqualFold(name, []byte("Content-Disposition")):
 			if disposition != nil {
-				return false, malformed("A part of the form has two Content-Disposition headers.")
+				return h, malformed("A part of the form has two Content-Disposition headers.")
 			}
 			disposition = bytes.TrimSpace(value)
 		case bytes.EqualFold(name, []byte("Content-Transfer-Encoding")):
-			encoded = encoded || !isIdentity(bytes.TrimSpace(value))
+			h.encoded = h.encoded || !isIdentity(bytes.TrimSpace(value))
 		}
 	}
 	kind, rest, _ := bytes.Cut(disposition, []byte(";"))
 	if !bytes.EqualFold(bytes.TrimSpace(kind), []byte("form-data")) {
-		return false, malformed("A part of the form has no Content-Disposition of form-data.")
+		return h, malformed("A part of the form has no Content-Disposition of form-data.")
 	}
-	named, file, err := readName(rest, field)
-	switch {
-	case err != nil || !named:
-		return false, err
-	case file || encoded:
-		return false, &helixflow.Error{
-			Kind: helixflow.KindInvalidForm, Param: field,
-			Public: fmt.Sprintf("The field '%s' of the form must be plain text, neither a file nor encoded.", field),
-		}
-	}
-	return true, nil
+	return h, h.readName(rest)
 }
 
-// readName reads the parameters of a Content-Disposition: whether they name the
-// field, and whether they name a file.
-func readName(rest []byte, field string) (named, file bool, err error) {
+// readName reads the parameters of a Content-Disposition: the name, and whether
+// there is a file's.
+func (h *partHeader) readName(rest []byte) error {
 	params := parameters{rest: rest}
 	names := 0
 	for params.next() {
 		switch {
 		case bytes.EqualFold(params.name, []byte("name*")):
-			return false, false, malformed("A part of the form has a name in an encoding of its own.")
+			return malformed("A part of the form has a name in an encoding of its own.")
 		case bytes.EqualFold(params.name, []byte("name")):
 			if names++; names > 1 || bytes.IndexByte(params.value, '\\') >= 0 {
-				return false, false, malformed("A part of the form has two names, or one with a backslash.")
+				return malformed("A part of the form has two names, or one with a backslash.")
 			}
-			named = string(params.value) == field
+			h.name = params.value
 		case bytes.EqualFold(params.name, []byte("filename")), bytes.EqualFold(params.name, []byte("filename*")):
-			file = true
+			h.file = true
 		}
 	}
 	if params.bad || names == 0 {
-		return false, false, malformed("A part of the form has no name.")
+		return malformed("A part of the form has no name.")
 	}
-	return named, file, nil
+	return nil
 }
 
 func isIdentity(encoding []byte) bool {
@@ -212,6 +207,13 @@ func badValue(field string) error {
 	return &helixflow.Error{
 		Kind: helixflow.KindInvalidForm, Param: field,
 		Public: fmt.Sprintf("The field '%s' of the form must be 1 to %d bytes of UTF-8 without control characters.", field, maxValue),
+	}
+}
+
+func notPlain(field string) error {
+	return &helixflow.Error{
+		Kind: helixflow.KindInvalidForm, Param: field,
+		Public: fmt.Sprintf("The field '%s' of the form must be plain text, neither a file nor encoded.", field),
 	}
 }
 
