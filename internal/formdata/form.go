@@ -196,7 +196,7 @@ func (s *Scanner) scanHeader(p []byte) (int, error) {
 		return 0, err
 	}
 	sought := s.field != "" && string(part.name) == s.field
-	s.watched, s.name = s.watch != nil && !sought && !part.file, part.name
+	s.watched, s.name = s.watch != nil && !sought && (!part.file || part.unnamed), part.name
 	switch {
 	case part.encoded && s.watched:
 		return 0, malformed("A field of the form is encoded; it must be plain text.")

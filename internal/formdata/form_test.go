@@ -92,6 +92,7 @@ func TestWatch(t *testing.T) {
 	f("model", part(model, "m")+part(field("purpose"), "batch")+part(file, "x")+part(field("file_ids[]"), "file-1")+part(field("file_ids[]"), "")+ending,
 		"purpose=batch", "file_ids[]=file-1", "file_ids[]=")
 	f("", part(model, "m")+part(file, "x")+ending, "model=m")
+	f("", part(field("a")+`; filename=""`, "1")+part(field("b")+`; filename="x"`, "2")+part(field("c")+`; filename*=""; filename=`, "3")+ending, "a=1", "c=3")
 	f("", part(field(""), "a")+part(field("b"), "\r\n--XyY\r\n\xff")+ending, "=a", "b=\r\n--XyY\r\n\xff")
 	for n := 250; n < 280; n++ {
 		f("", part(field("long"), strings.Repeat("x", n))+ending, "long="+strings.Repeat("x", min(n, 257)))
@@ -148,6 +149,9 @@ func TestScanRefuses(t *testing.T) {
 	bad(part("Content-Disposition: attachment; name=model", "m")+ending, "no Content-Disposition")
 	bad(part("Content-Disposition: form-data", "m")+ending, "no name")
 	bad(part(model+"\n"+model, "m")+ending, "two Content-Disposition")
+	bad(part("Content-Disposition:\n"+model, "m")+ending, "two Content-Disposition")
+	bad(part(strings.Replace(model, ";", ";;", 1), "m")+ending, "no name")
+	bad(part(strings.Replace(model, ";", "; ;", 1), "m")+ending, "no name")
 	bad(part(model+"; name=x", "m")+ending, "two names")
 	bad(part(`Content-Disposition: form-data; name="mo\del"`, "m")+ending, "backslash")
 	bad(part(`Content-Disposition: form-data; name*=utf-8''model`, "m")+ending, "encoding of its own")
@@ -207,7 +211,14 @@ func FuzzScan(f *testing.F) {
 			return
 		}
 		require.Equal(t, v, body[at.Start:at.End])
-		var models []string
+		var shown, fields, models []string
+		var s Scanner
+		require.NoError(t, s.Begin([]byte(contentType), ""))
+		s.Watch(func(name, value []byte) error {
+			shown = append(shown, string(name)+"="+string(value))
+			return nil
+		})
+		watched := s.Scan([]byte(body)) == nil
 		r := multipart.NewReader(strings.NewReader(body), "XyZ")
 		for {
 			p, err := r.NextRawPart()
@@ -217,12 +228,18 @@ func FuzzScan(f *testing.F) {
 			require.NoError(t, err)
 			content, err := io.ReadAll(p)
 			require.NoError(t, err)
+			if p.FileName() == "" {
+				fields = append(fields, p.FormName()+"="+string(content[:min(len(content), 257)]))
+			}
 			if p.FormName() == "model" {
 				models = append(models, string(content))
 			}
 		}
 		require.LessOrEqual(t, len(models), 1)
 		require.Equal(t, v, strings.Join(models, ""))
+		if watched {
+			require.Subset(t, shown, fields)
+		}
 	})
 }
 

@@ -21,8 +21,7 @@ func IsForm(contentType []byte) bool {
 
 // boundaryOf is the boundary that a Content-Type names.
 func boundaryOf(contentType []byte) ([]byte, error) {
-	_, rest, _ := bytes.Cut(contentType, []byte(";"))
-	params := parameters{rest: rest}
+	_, params := cutParameters(contentType)
 	var boundary []byte
 	for params.next() {
 		if !bytes.EqualFold(params.name, []byte("boundary")) {
@@ -55,13 +54,15 @@ func isAlphanumeric(c byte) bool {
 // partHeader is what a part's header says of it.
 type partHeader struct {
 	name    []byte // borrowed from the header
-	file    bool
+	file    bool   // a file's name is given
+	unnamed bool   // but an empty one, which some parsers take for none
 	encoded bool
 }
 
 // readHeader reads a part's header, line by line with their CRLF.
 func readHeader(header []byte) (h partHeader, err error) {
 	var disposition []byte
+	given := false
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(header, []byte("\r\n")), []byte("\r\n")) {
 		name, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok || !isToken(name) || bytes.ContainsAny(line, "\r\n\x00") {
@@ -69,25 +70,24 @@ func readHeader(header []byte) (h partHeader, err error) {
 		}
 		switch {
 		case bytes.EqualFold(name, []byte("Content-Disposition")):
-			if disposition != nil {
+			if given {
 				return h, malformed("A part of the form has two Content-Disposition headers.")
 			}
-			disposition = bytes.TrimSpace(value)
+			disposition, given = bytes.TrimSpace(value), true
 		case bytes.EqualFold(name, []byte("Content-Transfer-Encoding")):
 			h.encoded = h.encoded || !isIdentity(bytes.TrimSpace(value))
 		}
 	}
-	kind, rest, _ := bytes.Cut(disposition, []byte(";"))
+	kind, params := cutParameters(disposition)
 	if !bytes.EqualFold(bytes.TrimSpace(kind), []byte("form-data")) {
 		return h, malformed("A part of the form has no Content-Disposition of form-data.")
 	}
-	return h, h.readName(rest)
+	return h, h.readName(params)
 }
 
 // readName reads the parameters of a Content-Disposition: the name, and whether
 // there is a file's.
-func (h *partHeader) readName(rest []byte) error {
-	params := parameters{rest: rest}
+func (h *partHeader) readName(params parameters) error {
 	names := 0
 	for params.next() {
 		switch {
@@ -99,6 +99,7 @@ func (h *partHeader) readName(rest []byte) error {
 			}
 			h.name = params.value
 		case bytes.EqualFold(params.name, []byte("filename")), bytes.EqualFold(params.name, []byte("filename*")):
+			h.unnamed = len(params.value) == 0 && (h.unnamed || !h.file)
 			h.file = true
 		}
 	}
@@ -125,8 +126,18 @@ type parameters struct {
 	bad         bool
 }
 
+// cutParameters splits a header's value into what stands before its parameters,
+// and these, their first semicolon included.
+func cutParameters(v []byte) ([]byte, parameters) {
+	i := bytes.IndexByte(v, ';')
+	if i < 0 {
+		return v, parameters{}
+	}
+	return v[:i], parameters{rest: v[i:]}
+}
+
 func (p *parameters) next() bool {
-	p.rest = bytes.TrimLeft(p.rest, " \t;")
+	p.rest = bytes.TrimLeft(bytes.TrimPrefix(p.rest, []byte(";")), " \t") // one: of ";;" parsers make different things
 	if len(p.rest) == 0 {
 		return false
 	}
