@@ -95,38 +95,38 @@ func holds(t *testing.T, document, text string) bool {
 // engineModel is what the router calls the model at the engine.
 const engineModel = "meta-llama/Llama-3.1-8B-Instruct"
 
-// engineTexts asks the engine itself, once for each prompt of the order.
-func (w *world) engineTexts(t *testing.T, o Order) []string {
+// engineTexts asks the engine itself, once for each prompt of the order or for each
+// way in which a client may write its prompt.
+func (w *world) engineTexts(t *testing.T, o Order) (texts []string) {
+	message := func(prompt string) any { return []any{map[string]any{"role": "user", "content": prompt}} }
+	switch o.Do {
+	case "complete", "complete-stream":
+		var a struct{ Choices []struct{ Text string } }
+		w.call(t, http.MethodPost, "/v1/completions", map[string]any{"model": engineModel, "prompt": o.Prompt}, &a)
+		return []string{a.Choices[0].Text}
+	case "respond", "respond-stream":
+		item := map[string]any{"type": "message", "role": "user", "content": o.Prompt}
+		for _, input := range []any{o.Prompt, []any{item}} {
+			var a struct {
+				Output []struct{ Content []struct{ Text string } }
+			}
+			w.call(t, http.MethodPost, "/v1/responses", map[string]any{"model": engineModel, "input": input}, &a)
+			texts = append(texts, a.Output[0].Content[0].Text)
+		}
+		return texts
+	}
 	prompts := o.Prompts
 	if len(prompts) == 0 {
 		prompts = []string{o.Prompt}
 	}
-	var texts []string
 	for _, prompt := range prompts {
-		texts = append(texts, w.engineText(t, o.Do, prompt))
+		var a struct {
+			Choices []struct{ Message struct{ Content string } }
+		}
+		w.call(t, http.MethodPost, "/v1/chat/completions", map[string]any{"model": engineModel, "messages": message(prompt)}, &a)
+		texts = append(texts, a.Choices[0].Message.Content)
 	}
 	return texts
-}
-
-func (w *world) engineText(t *testing.T, do, prompt string) string {
-	message := map[string]any{"role": "user", "content": prompt}
-	switch do {
-	case "complete", "complete-stream":
-		var a struct{ Choices []struct{ Text string } }
-		w.call(t, http.MethodPost, "/v1/completions", map[string]any{"model": engineModel, "prompt": prompt}, &a)
-		return a.Choices[0].Text
-	case "respond", "respond-stream":
-		var a struct {
-			Output []struct{ Content []struct{ Text string } }
-		}
-		w.call(t, http.MethodPost, "/v1/responses", map[string]any{"model": engineModel, "input": prompt}, &a)
-		return a.Output[0].Content[0].Text
-	}
-	var a struct {
-		Choices []struct{ Message struct{ Content string } }
-	}
-	w.call(t, http.MethodPost, "/v1/chat/completions", map[string]any{"model": engineModel, "messages": []any{message}}, &a)
-	return a.Choices[0].Message.Content
 }
 
 // engineVectors asks the engine itself.

@@ -24,6 +24,10 @@ var Clients = []Client{
 	{"openai-python-async", "python", "openai-async", []string{"openai"}},
 	{"openai-node", "node", "openai", []string{"openai"}},
 	{"openai-go", "go", "openai", []string{"github.com/openai/openai-go/v3"}},
+	{"ai-sdk", "node", "ai-sdk", []string{"@ai-sdk/openai-compatible", "ai"}},
+	{"langchain-python", "python", "langchain", []string{"langchain-openai", "langchain-core", "openai"}},
+	{"langchain-js", "node", "langchain", []string{"@langchain/openai", "@langchain/core", "openai"}},
+	{"llama-index", "llamaindex", "llamaindex", []string{"llama-index-llms-openai-like", "llama-index-core", "openai"}},
 	{"go-openai", "go", "go-openai", []string{"github.com/sashabaranov/go-openai"}},
 }
 

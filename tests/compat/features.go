@@ -90,7 +90,7 @@ var Features = []Feature{
 		},
 		{
 			Name: "embeddings-float", Proves: "as numbers", Needs: "encoding",
-			Order: embed("float", 0), Want: Want{Vectors: 384, Input: 1},
+			Order: embed("float", 0), Want: Want{Vectors: 384},
 		},
 		{
 			Name: "embeddings-base64", Proves: "as base64", Needs: "encoding",
@@ -154,8 +154,8 @@ var Features = []Feature{
 		},
 		{
 			Name: "error-400-param", Proves: "a field of the wrong type is named", Needs: "extra",
-			Order: ask("chat", "hi").extra("max_tokens", "many"),
-			Want:  Want{Status: 400, Type: "invalid_request_error", Param: "max_tokens"},
+			Order: ask("chat", "hi").extra("max_completion_tokens", "many"),
+			Want:  Want{Status: 400, Type: "invalid_request_error", Param: "max_completion_tokens"},
 		},
 		{
 			Name: "error-401", Proves: "a wrong key; it is not repeated, nor tried again",
@@ -216,12 +216,12 @@ var Features = []Feature{
 		{
 			Name: "retry-after-429", Proves: "after the time that the engine named, twice", Needs: "retry-after",
 			Order: ask("chat", "sim:error=429,retry_after=800ms,id="+uniqueID+",times=2,tokens=4; hi").retries(2),
-			Want:  Want{Output: 4, Received: 3, AtLeast: 1600 * time.Millisecond, AtMost: 2900 * time.Millisecond},
+			Want:  Want{Output: 4, Received: 3, AtLeast: 1600 * time.Millisecond},
 		},
 		{
 			Name: "retry-after-503", Proves: "the same of an engine that has no room", Needs: "retry-after",
 			Order: ask("chat", "sim:error=503,retry_after=800ms,id="+uniqueID+",times=2,tokens=4; hi").retries(2),
-			Want:  Want{Output: 4, Received: 3, AtLeast: 1600 * time.Millisecond, AtMost: 2900 * time.Millisecond},
+			Want:  Want{Output: 4, Received: 3, AtLeast: 1600 * time.Millisecond},
 		},
 		{
 			Name: "retry-none", Proves: "not with `x-should-retry: false`", Needs: "x-should-retry",

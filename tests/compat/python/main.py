@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import inspect
 import json
 import sys
 import traceback
@@ -11,45 +10,9 @@ from importlib.metadata import version
 CLIENTS = {  # the module, and what its Client takes
     "openai": ("openai_sdk", False),
     "openai-async": ("openai_sdk", True),
+    "langchain": ("langchain_client",),
+    "llamaindex": ("llamaindex_client",),
 }
-
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather of a city",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-            "required": ["city", "days"],
-        },
-    },
-}
-
-
-async def settle(value):
-    """What an async client returns is awaited, what another returns is there already."""
-    return await value if inspect.isawaitable(value) else value
-
-
-async def each(stream):
-    """The items of a stream of either kind."""
-    if hasattr(stream, "__aiter__"):
-        async for item in stream:
-            yield item
-    else:
-        for item in stream:
-            yield item
-
-
-async def leave(work, milliseconds: int):
-    """The work, given up after so long as an application does it."""
-    task = asyncio.ensure_future(work)
-    done, _ = await asyncio.wait([task], timeout=milliseconds / 1000)
-    if not done:
-        task.cancel()
-    return await task
-
 
 async def do(client, order: dict) -> dict:
     answer: dict = {}

@@ -4,23 +4,11 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
-from __main__ import TOOL, each, leave, settle
-from pydantic import BaseModel
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    tags: list[str]
+from world import TOOL, Person, each, failure, given, leave, settle
 
 
 def user(content) -> list:
     return [{"role": "user", "content": content}]
-
-
-def given(**options) -> dict:
-    """What the order leaves open is left to the client."""
-    return {name: value for name, value in options.items() if value}
 
 
 def take_usage(answer: dict, usage):
@@ -32,6 +20,7 @@ class Client:
     ERRORS = (openai.OpenAIError,)
     LACKS: dict = {}
     BLIND: dict = {}
+    failure = staticmethod(failure)
 
     def __init__(self, is_async: bool):
         self.is_async = is_async
@@ -44,17 +33,6 @@ class Client:
             kind = openai.AsyncOpenAI if self.is_async else openai.OpenAI
             self.open[settings] = kind(base_url=settings[0], api_key=settings[1], max_retries=settings[2], timeout=20)
         return self.open[settings]
-
-    def failure(self, e) -> dict:
-        response = getattr(e, "response", None)
-        return {
-            "status": getattr(e, "status_code", 0),
-            "code": getattr(e, "code", None) or "",
-            "type": getattr(e, "type", None) or "",
-            "param": getattr(e, "param", None) or "",
-            "request_id": getattr(e, "request_id", None) or "",
-            "retry_after": response.headers.get("retry-after", "") if response else "",
-        }
 
     async def create(self, o: dict, **options):
         """One chat completion; with stream=True the stream."""
