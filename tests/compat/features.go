@@ -141,6 +141,14 @@ var Features = []Feature{
 			Order: Order{Do: "model", Model: "org/model:7b", BaseURL: bareURL}, Want: Want{IDs: "org/model:7b"},
 		},
 		{
+			Name: "model-unknown", Proves: "a name that is not there",
+			Order: ask("model", "").of("no/such:model"), Want: Want{Status: 404, Code: "model_not_found"},
+		},
+		{
+			Name: "unknown-path", Proves: "a path that nobody serves",
+			Order: Order{Do: "post", Prompt: "nothing/here"}, Want: Want{Status: 404, Code: "unknown_url"},
+		},
+		{
 			Name: "moderations", Proves: "a verdict for each input",
 			Order: Order{Do: "moderate", Model: "omni-moderation-latest", Prompts: []string{"fine", "good"}},
 			Want:  Want{Innocent: 2},
@@ -169,14 +177,6 @@ var Features = []Feature{
 		{
 			Name: "error-404-model", Proves: "a model that is not there, by name",
 			Order: ask("chat", "hi").of("gpt-9"), Want: Want{Status: 404, Code: "model_not_found", Message: "gpt-9"},
-		},
-		{
-			Name: "error-404-get", Proves: "the same when it is looked up",
-			Order: ask("model", "").of("no/such:model"), Want: Want{Status: 404, Code: "model_not_found"},
-		},
-		{
-			Name: "error-404-path", Proves: "a path that nobody serves",
-			Order: Order{Do: "post", Prompt: "nothing/here"}, Want: Want{Status: 404, Code: "unknown_url"},
 		},
 		{
 			Name: "error-409", Proves: "a conflict",

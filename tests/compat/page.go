@@ -43,7 +43,7 @@ another than the one shown here.
 }
 
 func matrix(b *strings.Builder, results map[string]Result) {
-	b.WriteString("| client | version |")
+	b.WriteString("| client | what is pinned |")
 	for _, f := range Features {
 		b.WriteString(" " + f.Name + " |")
 	}
@@ -61,11 +61,11 @@ func matrix(b *strings.Builder, results map[string]Result) {
 
 // versions are of the client itself and of what it stands on.
 func versions(c *Client, r *Result) string {
-	text := r.Versions[c.Packages[0]]
-	for _, pkg := range c.Packages[1:] {
-		text += fmt.Sprintf(", %s %s", pkg, r.Versions[pkg])
+	var list []string
+	for _, pkg := range c.Packages {
+		list = append(list, fmt.Sprintf("`%s` %s", pkg, r.Versions[pkg]))
 	}
-	return text
+	return strings.Join(list, ", ")
 }
 
 func cell(f *Feature, r *Result) string {

@@ -24,7 +24,7 @@ export const blind = {
 
 export function failure(e) {
   if (RetryError.isInstance(e)) return { ...failure(e.lastError), class: e.constructor.name };
-  if (e.name === "AbortError" || e.name === "TimeoutError") return {};
+  if (e.name === "AbortError" || e.name === "TimeoutError") return { class: e.name };
   const { error } = e.data ?? {};
   return {
     status: e.statusCode, code: error?.code ?? e.code ?? "", type: error?.type ?? e.type ?? "", param: error?.param ?? "",
