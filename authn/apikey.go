@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 
+	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/internal/secret"
 )
 
@@ -41,15 +42,26 @@ type Key struct {
 // random, which is crypto/rand.Reader outside of tests. Every character is
 // uniform over base62. Nothing of the key appears in an error.
 func Generate(env string, random io.Reader) (Key, error) {
+	var id [idLength]byte
+	if err := drawBase62(id[:], random); err != nil {
+		return Key{}, fmt.Errorf("cannot generate key: %w", err)
+	}
+	return GenerateFor(string(id[:]), env, random)
+}
+
+// GenerateFor is Generate for a key that has an id already: another secret for it.
+func GenerateFor(id, env string, random io.Reader) (Key, error) {
 	if env != "live" && env != "test" {
 		return Key{}, errors.New(`cannot generate key: its environment is neither "live" nor "test"`)
 	}
-	var drawn [idLength + secretLength]byte
-	if err := drawBase62(drawn[:], random); err != nil {
+	if len(id) != idLength || !allBase62(id) {
+		return Key{}, fmt.Errorf("cannot generate key: an id is %d letters and digits", idLength)
+	}
+	var secret43 [secretLength]byte
+	if err := drawBase62(secret43[:], random); err != nil {
 		return Key{}, fmt.Errorf("cannot generate key: %w", err)
 	}
-	id, secret43 := string(drawn[:idLength]), string(drawn[idLength:])
-	head := keyPrefix + env + "_" + id + "_" + secret43
+	head := keyPrefix + env + "_" + id + "_" + string(secret43[:])
 	sum := checksum(crc32.ChecksumIEEE([]byte(head)))
 	return Key{ID: id, Text: secret.New(head + "_" + string(sum[:]))}, nil
 }
@@ -91,6 +103,13 @@ var (
 	errForm     = errors.New("it is not of the form sk-hfx_<live|test>_<id>_<secret>_<checksum>")
 	errChecksum = errors.New("its checksum is wrong: a character was mistyped or lost")
 )
+
+func reasonOf(err error) helixflow.AuthReason {
+	if err == errChecksum {
+		return helixflow.AuthChecksum
+	}
+	return helixflow.AuthMalformed
+}
 
 // parse takes a credential apart. It never looks at anything but the bytes and
 // allocates nothing. With errChecksum the parts are valid, otherwise only

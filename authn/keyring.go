@@ -5,10 +5,11 @@ package authn
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
-	"slices"
+	"iter"
+	"math"
 	"time"
 
 	"github.com/helixflow/helixflow"
@@ -21,139 +22,200 @@ var ErrUnauthenticated = &helixflow.Error{
 	Public: "Incorrect API key provided.",
 }
 
-// Entry is a key as configuration names it.
-type Entry struct {
-	Tenant  string
-	Name    string
-	Hash    string    // what Hash made of the key
-	Models  []string  // names, or prefixes ending in "*"; empty means all
-	Expires time.Time // zero: never
-	Debug   bool
-}
-
-// Keyring knows every key of one snapshot. It is immutable and safe for
-// concurrent use, and prints nothing of what it holds.
+// Keyring knows every key of one snapshot; make it with a [Builder]. It is
+// immutable and safe for concurrent use, and prints nothing of what it holds. The
+// zero Keyring knows no key.
+//
+// Keys lie in slices without pointers to each, found over a table of our own: a
+// million of them are 150 bytes each with their principals, little work for the
+// garbage collector, and a lookup touches the same few cache lines whether there
+// is such a key or not.
 type Keyring struct {
-	byID       map[[idLength]byte]lock
-	principals []*Principal
-	decoy      lock // what an unknown id is compared with; fits no key
+	seed       maphash.Seed
+	slots      []uint32 // the table: see slot; a power of two, at most half of it used
+	locks      []lock
+	principals []Principal // as locks
+	rights     []*Rights
+
+	formers  []former // formers[0] fits nothing; empty while no key has two secrets
+	formerOf []uint32 // by lock; 0 for most
+
+	schemes []*mac // what a lock's scheme means; schemes[0] is nil: plain SHA-256
 }
 
-// lock is what a secret must fit, and whom it lets in.
+// lock is what a secret must fit, and when: 64 bytes, one line of a cache.
 type lock struct {
+	id      [idLength]byte
+	scheme  uint8
+	revoked uint8 // 1: until is the moment of a revocation
+	digest  [sha256.Size]byte
+	from    int64 // Unix milliseconds
+	until   int64
+}
+
+// former is the secret that a key had before.
+type former struct {
+	scheme uint8
 	digest [sha256.Size]byte
-	mac    *mac // nil: plain SHA-256
-	who    *Principal
+	until  int64
 }
 
-// NewKeyring compiles entries and the peppers that their hashes name. It
-// returns all problems at once, each with its tenant and key, never with a hash.
-func NewKeyring(entries []Entry, peppers []Pepper) (*Keyring, error) {
-	macs, problems := compilePeppers(peppers)
-	k := &Keyring{
-		byID:       make(map[[idLength]byte]lock, len(entries)),
-		principals: make([]*Principal, 0, len(entries)),
-	}
-	users := make(map[*mac]int)
-	for i := range entries {
-		e := &entries[i]
-		l, err := k.add(e, macs)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("cannot add key %q of tenant %q: %w", e.Name, e.Tenant, err))
-			continue
-		}
-		// An unknown id should cost what most known ones do, or the time of a
-		// refusal would tell them apart.
-		users[l.mac]++
-		if users[l.mac] > users[k.decoy.mac] {
-			k.decoy.mac = l.mac
-		}
-	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	return k, nil
-}
+const (
+	always = math.MinInt64 // as from
+	never  = math.MaxInt64 // as until
+)
 
-func compilePeppers(peppers []Pepper) (map[int]*mac, []error) {
-	macs := make(map[int]*mac, len(peppers))
-	var problems []error
-	for _, p := range peppers {
-		m, err := newMAC(p)
-		if err == nil && macs[p.Version] != nil {
-			err = fmt.Errorf("pepper version %d stands twice", p.Version)
-		}
-		if err != nil {
-			problems = append(problems, fmt.Errorf("cannot use pepper: %w", err))
-			continue
-		}
-		macs[p.Version] = m
-	}
-	return macs, problems
-}
-
-func (k *Keyring) add(e *Entry, macs map[int]*mac) (lock, error) {
-	h, err := parseHash(e.Hash)
-	if err != nil {
-		return lock{}, err
-	}
-	m := macs[h.version]
-	if h.version != 0 && m == nil {
-		return lock{}, fmt.Errorf("its hash names pepper %d, which is not configured", h.version)
-	}
-	if other, taken := k.byID[h.id]; taken {
-		return lock{}, fmt.Errorf("it has the same id as key %q of tenant %q", other.who.KeyName, other.who.Tenant)
-	}
-	models := ModelGrant(slices.Clone(e.Models))
-	if err := models.validate(); err != nil {
-		return lock{}, err
-	}
-	p := &Principal{
-		Tenant: e.Tenant, KeyName: e.Name, KeyID: string(h.id[:]),
-		Debug: e.Debug, Expires: e.Expires, Models: models,
-	}
-	l := lock{digest: h.digest, mac: m, who: p}
-	k.byID[h.id] = l
-	k.principals = append(k.principals, p)
-	return l, nil
-}
-
-// Authenticate returns whom the credential stands for. The error is
-// ErrUnauthenticated and nothing else. It allocates nothing, borrows the
-// credential for the call only, and is safe for concurrent use; the principal
-// lives as long as the keyring. A key is expired from the instant Expires on.
-func (k *Keyring) Authenticate(credential []byte, now time.Time) (*Principal, error) {
+// Authenticate returns whom the credential stands for, or why for nobody, which
+// is not for the caller's eyes. It allocates nothing, borrows the credential for
+// the call only, and is safe for concurrent use; the principal lives as long as
+// the keyring. A key ends at the instant it expires, not after it.
+//
+// What is not of the form of a key, its checksum included, is refused by its bytes
+// alone. Behind that, every refusal does the same work, whatever its reason: an
+// unknown id is held against the lock of some other key, and reasons come from a
+// table, not from branches.
+func (k *Keyring) Authenticate(credential []byte, now time.Time) (*Principal, helixflow.AuthReason) {
 	presented, err := parse(credential)
 	if err != nil {
-		return nil, ErrUnauthenticated
+		return nil, reasonOf(err)
 	}
-	l, known := k.byID[[idLength]byte(presented.id)]
-	if !known {
-		l = k.decoy
+	if len(k.locks) == 0 {
+		return nil, helixflow.AuthUnknown
 	}
-	var digest [sha256.Size]byte
-	if l.mac != nil {
-		digest = l.mac.digest(presented.secret)
+	i, known := k.find(presented.id)
+	l := &k.locks[i]
+	at := now.UnixMilli()
+	fits := k.fits(l.scheme, presented.secret, &l.digest)
+	reason := outcome(known, fits, at >= l.until, at < l.from, l.revoked)
+	if reason != helixflow.AuthAccepted && len(k.formers) > 0 {
+		f := &k.formers[k.formerOf[i]]
+		fits |= k.fits(f.scheme, presented.secret, &f.digest) & before(at, f.until)
+		reason = outcome(known, fits, at >= l.until, at < l.from, l.revoked)
+	}
+	if reason != helixflow.AuthAccepted {
+		return nil, reason
+	}
+	return &k.principals[i], helixflow.AuthAccepted
+}
+
+// A slot of the table holds the number of a lock plus one, and above that eight
+// bits of its id's hash, so that other ids' locks need not be looked at. 0 is a
+// free slot.
+const (
+	slotBits = 24
+	maxKeys  = 1<<slotBits - 1
+
+	maxSchemes = 1 << 8
+)
+
+func tagOf(h uint64) uint32 { return uint32(h>>56) << slotBits }
+
+// find returns the number of the id's lock, and 1; or that of another, always the
+// same one for an id, and 0.
+func (k *Keyring) find(id []byte) (n, known int) {
+	h := maphash.Bytes(k.seed, id)
+	tag := tagOf(h)
+	mask := uint64(len(k.slots) - 1)
+	for at := h & mask; ; at = (at + 1) & mask {
+		s := k.slots[at]
+		if s == 0 {
+			return int((h >> 32) * uint64(len(k.locks)) >> 32), 0
+		}
+		if n := int(s&maxKeys) - 1; s&^maxKeys == tag && k.locks[n].id == [idLength]byte(id) {
+			return n, 1
+		}
+	}
+}
+
+// fits returns 1 for the secret that the digest was made of, else 0.
+func (k *Keyring) fits(scheme uint8, secret43 []byte, digest *[sha256.Size]byte) int {
+	var d [sha256.Size]byte
+	if m := k.schemes[scheme]; m != nil {
+		d = m.digest(secret43)
 	} else {
-		digest = plainDigest(presented.secret)
+		d = plainDigest(secret43)
 	}
-	fits := subtle.ConstantTimeCompare(digest[:], l.digest[:]) == 1
-	if !fits || !known || expired(l.who, now) {
-		return nil, ErrUnauthenticated
-	}
-	return l.who, nil
+	return subtle.ConstantTimeCompare(d[:], digest[:])
 }
 
-func expired(p *Principal, now time.Time) bool {
-	return !p.Expires.IsZero() && !now.Before(p.Expires)
+// before returns 1 for a moment before the end, else 0.
+func before(at, end int64) int { return int(bit(at < end)) }
+
+func bit(b bool) uint8 {
+	if b { // a conditional move, not a branch
+		return 1
+	}
+	return 0
 }
 
-// Principals returns those of all keys, in the order of the entries. The slice
-// is the caller's, the principals are the keyring's.
-func (k *Keyring) Principals() []*Principal { return slices.Clone(k.principals) }
+// outcomes are the reasons by: known, fits, over, early, revoked.
+var outcomes = func() (table [32]helixflow.AuthReason) {
+	for i := range table {
+		known, fits, over, early, revoked := i&16 != 0, i&8 != 0, i&4 != 0, i&2 != 0, i&1 != 0
+		switch {
+		case !known:
+			table[i] = helixflow.AuthUnknown
+		case !fits:
+			table[i] = helixflow.AuthWrongSecret
+		case over && revoked:
+			table[i] = helixflow.AuthRevoked
+		case over:
+			table[i] = helixflow.AuthExpired
+		case early:
+			table[i] = helixflow.AuthNotYet
+		}
+	}
+	return table
+}()
+
+func outcome(known, fits int, over, early bool, revoked uint8) helixflow.AuthReason {
+	return outcomes[uint8(known)<<4|uint8(fits)<<3|bit(over)<<2|bit(early)<<1|revoked]
+}
+
+// Len is how many keys there are.
+func (k *Keyring) Len() int { return len(k.locks) }
+
+// Principals are those of all keys, in the order in which they were added. They
+// are the keyring's.
+func (k *Keyring) Principals() iter.Seq[*Principal] {
+	return func(yield func(*Principal) bool) {
+		for i := range k.principals {
+			if !yield(&k.principals[i]) {
+				return
+			}
+		}
+	}
+}
+
+// ByID is the principal of the key with this id; nil if there is none.
+func (k *Keyring) ByID(id string) *Principal {
+	if len(id) != idLength || len(k.locks) == 0 {
+		return nil
+	}
+	if n, known := k.find([]byte(id)); known == 1 {
+		return &k.principals[n]
+	}
+	return nil
+}
+
+// Standing is what would become of the key with this id, presented with its
+// secret.
+func (k *Keyring) Standing(id string, now time.Time) helixflow.AuthReason {
+	p := k.ByID(id)
+	if p == nil {
+		return helixflow.AuthUnknown
+	}
+	n, _ := k.find([]byte(id))
+	l, at := &k.locks[n], now.UnixMilli()
+	return outcome(1, 1, at >= l.until, at < l.from, l.revoked)
+}
+
+// Rights are those of all principals, each once, by their Number. They and the
+// slice are the keyring's.
+func (k *Keyring) Rights() []*Rights { return k.rights }
 
 // Format prints how many keys there are for every verb: the padded peppers
 // inside must not reach a log, and reflection would show them.
 func (k Keyring) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, fmt.Sprintf("keyring of %d keys", len(k.principals)))
+	_, _ = io.WriteString(f, fmt.Sprintf("keyring of %d keys", len(k.locks)))
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow"
 )
 
 // Nothing this package makes may print a key, a pepper or what a keyring knows.
@@ -16,18 +18,21 @@ func TestNothingPrintsASecret(t *testing.T) {
 	generated, err := Generate("test", constantReader(7))
 	require.NoError(t, err)
 	k := ring(t, entry)
-	p, err := k.Authenticate([]byte(key), now)
-	require.NoError(t, err)
+	p, reason := k.Authenticate([]byte(key), now)
+	require.Equal(t, helixflow.AuthAccepted, reason)
 	info, err := Inspect(key)
 	require.NoError(t, err)
 	_, refused := k.Authenticate([]byte(wrongSecret(key)), now)
 	_, mistyped := Hash(mistype(key, checksumAt), nil)
-	_, misplaced := NewKeyring([]Entry{{Tenant: "acme", Name: "gold", Hash: key}}, nil)
+	builder, err := NewBuilder(peppers, 0)
+	require.NoError(t, err)
+	misplaced := builder.Add(&Entry{Tenant: "acme", Name: "gold", Hash: key})
 
-	l := k.byID[[idLength]byte([]byte(p.KeyID))]
+	l := k.locks[0]
+	m := k.schemes[l.scheme]
 	secrets := []string{
 		key[secretAt:checksummedTo], generated.Text.Reveal()[secretAt:checksummedTo],
-		pepperText, string(l.mac.inner[:32]), decimals(l.mac.inner[:8]), fmt.Sprintf("%x", l.mac.inner[:8]),
+		pepperText, string(m.inner[:32]), decimals(m.inner[:8]), fmt.Sprintf("%x", m.inner[:8]),
 		decimals(l.digest[:8]), fmt.Sprintf("%x", l.digest[:8]),
 	}
 	snapshot := struct {

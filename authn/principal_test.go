@@ -1,10 +1,15 @@
 package authn
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/clientaddr"
 )
 
 func TestMayUse(t *testing.T) {
@@ -29,12 +34,62 @@ func TestMayUse(t *testing.T) {
 	f([]string{"a"}, "a*", false)
 }
 
-func TestAnonymousCopiesItsModels(t *testing.T) {
-	models := []string{"a"}
-	p := Anonymous("acme", models)
-	models[0] = "b"
-	assert.True(t, p.MayUse([]byte("a")))
-	assert.False(t, p.MayUse([]byte("b")))
+func TestKeyModelsNarrow(t *testing.T) {
+	f := func(tenant, key []string, model string, want bool) {
+		t.Helper()
+		r := Rights{Models: tenant, KeyModels: key}
+		assert.Equal(t, want, r.MayUse([]byte(model)), "%q in %q and %q", model, tenant, key)
+	}
+	f(nil, nil, "a", true)
+	f(nil, []string{"a"}, "a", true)
+	f(nil, []string{"a"}, "b", false)
+	f([]string{"a*"}, []string{"ab"}, "ab", true)
+	f([]string{"a*"}, []string{"ab"}, "ac", false)
+	f([]string{"a*"}, []string{"*"}, "b", false)
+	f([]string{"a*"}, []string{"b"}, "b", false)
+}
+
+func TestMayCall(t *testing.T) {
+	f := func(patterns string, op helixflow.Op, want bool) {
+		t.Helper()
+		r := Rights{Endpoints: Endpoints(strings.Fields(patterns))}
+		assert.Equal(t, want, r.MayCall(op), "%s in %q", op, patterns)
+	}
+	for op := range helixflow.NumOps {
+		f("", op, true)
+		f("*", op, true)
+		f("nothing_like_it", op, false)
+		f("embeddings", op, op == helixflow.OpEmbeddings)
+	}
+	f("image_* embeddings", helixflow.OpImageEdits, true)
+	f("image_* embeddings", helixflow.OpEmbeddings, true)
+	f("image_* embeddings", helixflow.OpChatCompletions, false)
+	f("responses", helixflow.OpResponsesCompact, false)
+	assert.True(t, new(Rights).MayCall(helixflow.OpSpeech))
+}
+
+func TestMayCallFrom(t *testing.T) {
+	f := func(prefixes, addr string, want bool) {
+		t.Helper()
+		var from []netip.Prefix
+		for p := range strings.FieldsSeq(prefixes) {
+			from = append(from, netip.MustParsePrefix(p))
+		}
+		r := Rights{From: clientaddr.New(from)}
+		var a netip.Addr
+		if addr != "" {
+			a = netip.MustParseAddr(addr)
+		}
+		assert.Equal(t, want, r.MayCallFrom(a), "%s in %s", addr, prefixes)
+	}
+	f("10.0.0.0/8 192.0.2.1/32", "10.1.2.3", true)
+	f("10.0.0.0/8 192.0.2.1/32", "192.0.2.1", true)
+	f("10.0.0.0/8 192.0.2.1/32", "192.0.2.2", false)
+	f("10.0.0.0/8", "::ffff:10.1.2.3", true)
+	f("2001:db8::/32", "2001:db8::1", true)
+	f("2001:db8::/32", "10.1.2.3", false)
+	f("0.0.0.0/0", "", false)
+	assert.True(t, new(Rights).MayCallFrom(netip.Addr{}))
 }
 
 func TestAllowed(t *testing.T) {

@@ -244,35 +244,59 @@ func jsonContent(name string) []byte {
 
 // addTenants builds the keyring and grants each principal its names.
 func (s *Snapshot) addTenants(cfg *configs.Config) error {
-	var entries []authn.Entry
 	for _, t := range cfg.Tenants {
-		for _, k := range t.Keys {
-			entries = append(entries, authn.Entry{Tenant: t.Name, Name: k.Name, Hash: k.Hash, Models: t.Models, Expires: k.Expires, Debug: k.Debug})
-		}
 		if cfg.Auth.Anonymous == t.Name {
 			s.anonymous = authn.Anonymous(t.Name, t.Models)
-			s.grant(s.anonymous)
+			s.grant(s.anonymous.Rights)
 		}
 	}
-	var peppers []authn.Pepper
-	for _, p := range cfg.Auth.Peppers {
-		peppers = append(peppers, authn.Pepper{Version: p.Version, Secret: p.Secret})
-	}
-	ring, err := authn.NewKeyring(entries, peppers)
+	ring, err := compileKeys(cfg)
 	if err != nil {
 		return fmt.Errorf("cannot make the keyring: %w", err)
 	}
-	for _, p := range ring.Principals() {
-		s.grant(p)
+	for _, r := range ring.Rights() {
+		s.grant(r)
 	}
 	s.keyring = ring
 	return nil
 }
 
-func (s *Snapshot) grant(p *authn.Principal) {
+// compileKeys makes the keyring of cfg.
+func compileKeys(cfg *configs.Config) (*authn.Keyring, error) {
+	var peppers []authn.Pepper
+	for _, p := range cfg.Auth.Peppers {
+		peppers = append(peppers, authn.Pepper{Version: p.Version, Secret: p.Secret})
+	}
+	ring, err := authn.NewBuilder(peppers, 0)
+	if err != nil {
+		return nil, err
+	}
+	var problems []error
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		for j := range t.Keys {
+			if err := ring.Add(keyEntry(t, &t.Keys[j])); err != nil {
+				problems = append(problems, fmt.Errorf("cannot add key %q of tenant %q: %w", t.Keys[j].Name, t.Name, err))
+			}
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return ring.Keyring(), nil
+}
+
+func keyEntry(t *configs.Tenant, k *configs.Key) *authn.Entry {
+	return &authn.Entry{
+		Tenant: t.Name, Name: k.Name, Hash: k.Hash, Expires: k.Expires,
+		Scope: authn.Scope{Debug: k.Debug, Models: t.Models},
+	}
+}
+
+func (s *Snapshot) grant(r *authn.Rights) {
 	for _, n := range s.listed {
-		if p.MayUse([]byte(n.name)) {
-			p.Allow(n.index)
+		if r.MayUse([]byte(n.name)) {
+			r.Allow(n.index)
 		}
 	}
 }

@@ -17,6 +17,9 @@ import (
 // does, up to the point where it would take a place: nothing live is changed.
 // It is for operators and may allocate.
 
+// maxSuggested is how many names are looked at for one that was meant.
+const maxSuggested = 1000
+
 // Question is the request to explain. Who asks is one of Credential, Tenant with
 // or without Key, and nobody in particular; of Model and Body one may be missing.
 type Question struct {
@@ -84,15 +87,15 @@ func (e *Exchange) identify(q *Question) (hint string, err error) {
 	case !q.Credential.Empty():
 		e.client.credential, e.client.credentialSent = []byte(q.Credential.Reveal()), true
 		if err = e.authenticate(); err != nil {
-			hint = e.snap.whyRefused(q.Credential)
+			hint = e.snap.whyRefused(q.Credential, q.Now)
 		}
 		return hint, err
 	case q.Tenant != "":
 		if e.principal, err = e.snap.named(q.Tenant, q.Key); err != nil {
 			return "", err
 		}
-		if x := e.principal.Expires; q.Key != "" && !x.IsZero() && !q.Now.Before(x) {
-			return expiredHint(e.principal), authn.ErrUnauthenticated
+		if reason := e.snap.keyring.Standing(e.principal.KeyID, q.Now); q.Key != "" && reason != helixflow.AuthAccepted {
+			return whyNotNow(reason, e.principal), authn.ErrUnauthenticated
 		}
 		return "", nil
 	case q.Key != "":
@@ -107,17 +110,24 @@ func (e *Exchange) identify(q *Question) (hint string, err error) {
 // common. The error does not repeat them, for somebody may paste a key.
 func (s *Snapshot) named(tenant, key string) (*authn.Principal, error) {
 	var tenants, keys []string
-	for _, p := range s.keyring.Principals() {
+	for _, r := range s.keyring.Rights() {
 		switch {
-		case p.Tenant != tenant:
-			tenants = append(tenants, p.Tenant)
+		case r.Tenant != tenant:
+			tenants = append(tenants, r.Tenant)
 		case key == "":
-			common := *p
-			common.KeyName, common.KeyID, common.Expires, common.Debug = "", "", time.Time{}, false
-			return &common, nil
-		case p.KeyName == key:
+			common := authn.Anonymous(r.Tenant, r.Models)
+			s.grant(common.Rights)
+			return common, nil
+		}
+	}
+	for p := range s.keyring.Principals() {
+		if p.Tenant != tenant {
+			continue
+		}
+		if p.KeyName == key {
 			return p, nil
-		default:
+		}
+		if len(keys) < maxSuggested {
 			keys = append(keys, p.KeyName)
 		}
 	}
@@ -131,35 +141,48 @@ func (s *Snapshot) named(tenant, key string) (*authn.Principal, error) {
 }
 
 // whyRefused says what is wrong with a credential, and nothing of its secret.
-func (s *Snapshot) whyRefused(credential secret.Text) string {
+func (s *Snapshot) whyRefused(credential secret.Text, now time.Time) string {
 	info, err := authn.Inspect(credential.Reveal())
-	switch {
-	case err != nil:
+	if err != nil {
 		return strings.TrimPrefix(err.Error(), "cannot inspect key: ")
-	case !info.ChecksumOK:
-		return "its checksum is wrong: a character was mistyped or lost"
 	}
-	for _, p := range s.keyring.Principals() {
-		if p.KeyID != info.ID {
-			continue
-		}
-		if !p.Expires.IsZero() {
-			return expiredHint(p) + ", or its secret is not the one configured"
-		}
-		return fmt.Sprintf("its id is that of key %s of tenant %s, whose hash it does not fit", p.KeyName, p.Tenant)
-	}
-	return "the configuration has no key of its id"
+	_, reason := s.keyring.Authenticate([]byte(credential.Reveal()), now)
+	return whyNotNow(reason, s.keyring.ByID(info.ID))
 }
 
-func expiredHint(p *authn.Principal) string {
-	return fmt.Sprintf("key %s of tenant %s expires %s", p.KeyName, p.Tenant, p.Expires.UTC().Format(time.RFC3339))
+// whyNotNow is a reason in words; p is who has the id of the key that was
+// presented, if anybody.
+func whyNotNow(reason helixflow.AuthReason, p *authn.Principal) string {
+	who := ""
+	if p != nil {
+		who = fmt.Sprintf("key %s of tenant %s", p.KeyName, p.Tenant)
+	}
+	switch reason {
+	case helixflow.AuthChecksum:
+		return "its checksum is wrong: a character was mistyped or lost"
+	case helixflow.AuthUnknown:
+		return "the configuration has no key of its id"
+	case helixflow.AuthWrongSecret:
+		return "its id is that of " + who + ", whose hash it does not fit"
+	case helixflow.AuthNotYet:
+		return who + " is not valid yet"
+	case helixflow.AuthRevoked:
+		if p.Expires().Unix() == 0 { // revoked: true
+			return who + " was revoked"
+		}
+		return who + " was revoked " + p.Expires().UTC().Format(time.RFC3339)
+	case helixflow.AuthExpired:
+		return who + " expired " + p.Expires().UTC().Format(time.RFC3339)
+	default:
+		return ""
+	}
 }
 
 // walk does what serve does from scan to forward, where that changes nothing.
 func (e *Exchange) walk(q *Question, x *Explanation) (hint string, err error) {
 	if e.principal == nil { // nobody in particular: as one who may use everything
 		e.principal = authn.Anonymous("", nil)
-		e.snap.grant(e.principal)
+		e.snap.grant(e.principal.Rights)
 	}
 	if int64(len(q.Body)) > e.snap.maxBody {
 		return "", tooLarge(e.snap.maxBody)

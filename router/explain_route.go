@@ -22,7 +22,7 @@ func (s *Snapshot) explainPrincipal(p *authn.Principal) *ExplainedPrincipal {
 		return nil
 	}
 	return &ExplainedPrincipal{
-		Tenant: p.Tenant, Key: p.KeyName, Expires: p.Expires,
+		Tenant: p.Tenant, Key: p.KeyName, Expires: p.Expires(),
 		Anonymous: p == s.anonymous, Models: append([]string{}, p.Models...),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/internal/formdata"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -57,9 +58,9 @@ func (e *Exchange) authenticate() error {
 		e.principal = e.snap.anonymous
 		return nil
 	}
-	p, err := e.snap.keyring.Authenticate(e.client.credential, e.began)
-	if err != nil {
-		return err
+	p, reason := e.snap.keyring.Authenticate(e.client.credential, e.began)
+	if reason != helixflow.AuthAccepted {
+		return authn.ErrUnauthenticated
 	}
 	e.principal = p
 	return nil

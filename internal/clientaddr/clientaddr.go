@@ -54,6 +54,10 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return last
 }
 
+// Contains reports whether the set holds a; IPv4 inside IPv6 is IPv4. It does not
+// allocate.
+func (t *Trusted) Contains(a netip.Addr) bool { return t != nil && t.contains(a.Unmap()) }
+
 // contains reports whether the set holds a, which is unmapped.
 func (t *Trusted) contains(a netip.Addr) bool {
 	a = a.WithZone("")
