@@ -1,0 +1,166 @@
+package admission
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Level is what kind of thing a scope is.
+type Level uint8
+
+// The levels, from the narrowest.
+const (
+	Key Level = iota
+	Tenant
+	TenantModel
+	Model
+	Router
+	NumLevels // how many there are
+)
+
+var levelNames = [NumLevels]string{Key: "key", Tenant: "tenant", TenantModel: "tenant_model", Model: "model", Router: "router"}
+
+// String returns the level's name as metrics and logs write it.
+func (l Level) String() string { return levelNames[l] }
+
+// Kind is what a limit counts.
+type Kind uint8
+
+// The kinds.
+const (
+	Requests Kind = iota
+	Tokens
+	DailyTokens
+	Concurrent
+	Money
+	NumKinds // how many there are
+)
+
+var kindNames = [NumKinds]string{
+	Requests: "requests_per_minute", Tokens: "tokens_per_minute", DailyTokens: "tokens_per_day",
+	Concurrent: "concurrent", Money: "budget",
+}
+
+// String returns the kind's name, which is its key in the configuration.
+func (k Kind) String() string { return kindNames[k] }
+
+// Rules are a scope's limits. They are immutable; nil pointers are no limits.
+type Rules struct {
+	Requests    *Rate
+	Tokens      *Rate
+	DailyTokens *Rate
+	Concurrent  *int64
+	Budget      *Budget
+	Shadow      bool // refusals are counted, not made
+}
+
+// rate is the rule of a kind that is a rate; nil: none.
+func (r *Rules) rate(k Kind) *Rate {
+	switch k {
+	case Requests:
+		return r.Requests
+	case Tokens:
+		return r.Tokens
+	default:
+		return r.DailyTokens
+	}
+}
+
+// Scope is something that has limits, and how much of them is used. It outlives
+// its rules.
+type Scope struct {
+	Level Level
+	Name  string // of a tenant's use of a model: both, with a space between
+
+	rules    atomic.Pointer[Rules]
+	rates    [DailyTokens + 1]gcra
+	inflight atomic.Int64
+	purse    purse
+	refused  [NumKinds][2]atomic.Uint64 // and those that shadow rules would have
+}
+
+// Set puts rules into force from the next request on; what is used stays used.
+func (s *Scope) Set(r *Rules) { s.rules.Store(r) }
+
+// Refused returns how many requests a kind of limit refused, and how many it
+// would have.
+func (s *Scope) Refused(k Kind) (refused, shadow uint64) {
+	return s.refused[k][0].Load(), s.refused[k][1].Load()
+}
+
+// Standing is what is left of one limit.
+type Standing struct {
+	Kind  Kind
+	Limit int64
+	Left  int64         // may be below zero: debt
+	Reset time.Duration // until all of it is there again
+}
+
+// Standings appends what is left of each of the scope's limits.
+func (s *Scope) Standings(dst []Standing, now time.Time) []Standing {
+	r := s.rules.Load()
+	if r == nil {
+		return dst
+	}
+	for k := Requests; k <= DailyTokens; k++ {
+		if rate := r.rate(k); rate != nil {
+			left, full := s.rates[k].left(rate, ticks(now))
+			dst = append(dst, Standing{Kind: k, Limit: rate.Limit, Left: left, Reset: full})
+		}
+	}
+	if r.Concurrent != nil {
+		dst = append(dst, Standing{Kind: Concurrent, Limit: *r.Concurrent, Left: *r.Concurrent - s.inflight.Load()})
+	}
+	if b := r.Budget; b != nil {
+		w := s.purse.now(b.Per, now)
+		dst = append(dst, Standing{Kind: Money, Limit: b.MicroUSD, Left: b.MicroUSD - w.used.Load(), Reset: w.untilEnd(now)})
+	}
+	return dst
+}
+
+// epoch is what ticks count from, so that no step of the wall clock is seen.
+var epoch = time.Now()
+
+func ticks(t time.Time) int64 { return int64(t.Sub(epoch)) }
+
+// Book is the memory of all scopes. Safe for concurrent use.
+type Book struct {
+	mu     sync.Mutex // guards scopes
+	scopes map[identity]*Scope
+}
+
+type identity struct {
+	level Level
+	name  string
+}
+
+// Scope returns the scope of this level and name, made if need be, and puts r
+// into force there.
+func (b *Book) Scope(l Level, name string, r *Rules) *Scope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.scopes == nil {
+		b.scopes = make(map[identity]*Scope)
+	}
+	id := identity{l, name}
+	s := b.scopes[id]
+	if s == nil {
+		s = &Scope{Level: l, Name: strings.Clone(name)}
+		b.scopes[id] = s
+	}
+	s.Set(r)
+	return s
+}
+
+// Retain forgets every scope but these.
+func (b *Book) Retain(keep map[*Scope]bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, s := range b.scopes {
+		if !keep[s] {
+			delete(b.scopes, id)
+		}
+	}
+}
