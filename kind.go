@@ -25,6 +25,10 @@ const (
 	KindUnsupportedMedia              // content type or content encoding
 	KindNoSpool                       // the body has to wait on the disk, which has no room
 	KindNoBackend                     // no backend is usable now
+	KindRateLimited                   // a limit on requests refuses it now
+	KindTokensLimited                 // a limit on tokens refuses it now
+	KindNeverFits                     // it is larger than a limit: no waiting helps
+	KindQuotaExhausted                // a budget is used up
 	KindOverloaded                    // every backend asked to be left alone for a while
 	KindBackendBroken                 // the backend's answer was cut or made no sense
 	KindBackendCredential             // the backend refused the router's own credential
@@ -54,6 +58,10 @@ var kindNames = [NumKinds]string{
 	KindUnsupportedMedia:  "unsupported_media",
 	KindNoSpool:           "no_spool",
 	KindNoBackend:         "no_backend",
+	KindRateLimited:       "rate_limited",
+	KindTokensLimited:     "tokens_limited",
+	KindNeverFits:         "never_fits",
+	KindQuotaExhausted:    "quota_exhausted",
 	KindOverloaded:        "overloaded",
 	KindBackendBroken:     "backend_broken",
 	KindBackendCredential: "backend_credential",

@@ -126,6 +126,16 @@ func (o Op) Body() Body {
 // usage, and where a stream of them ends.
 func (o Op) Understood() bool { return OpChatCompletions <= o && o <= OpModerations }
 
+// Generates reports whether the operation's answers are made of tokens whose
+// number the request may bound.
+func (o Op) Generates() bool {
+	switch o {
+	case OpChatCompletions, OpCompletions, OpResponses, OpMessages:
+		return true
+	}
+	return false
+}
+
 // CanStream reports whether the operation answers with server-sent events when
 // the body says "stream": true.
 func (o Op) CanStream() bool {

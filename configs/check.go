@@ -15,6 +15,7 @@ func check(r *reader, c *Config) {
 	checkTenants(r, c)
 	checkPools(r, c.Pools)
 	checkModels(r, c)
+	checkLimits(r, c)
 	checkPassthrough(r, c.Passthrough)
 	checkLog(r, &c.Log)
 }

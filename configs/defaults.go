@@ -22,7 +22,8 @@ func Default() *Config {
 			HalfClose:    "cancel",
 			Websockets:   Websockets{Max: 10_000, Idle: 5 * time.Minute, Total: time.Hour},
 		},
-		Log: Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},
+		Limits: defaultLimits(),
+		Log:    Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},
 	}
 }
 
@@ -41,6 +42,10 @@ func settle(r *reader, c *Config) {
 		}
 	}
 }
+
+func defaultTenant() Tenant { return Tenant{Limits: defaultLimits()} }
+
+func defaultKey() Key { return Key{Limits: defaultLimits()} }
 
 func defaultPool() Pool {
 	return Pool{
@@ -72,6 +77,7 @@ func defaultBackend() Backend { return Backend{Weight: 1} }
 
 func defaultModel() Model {
 	return Model{
+		Limits:       defaultLimits(),
 		FallbackHold: 30 * time.Second,
 		Timeouts: Timeouts{
 			Connect:    time.Second,

@@ -34,10 +34,11 @@ func rootKeys(c *Config) object {
 	return object{
 		{name: "server", value: serverKeys(&c.Server), doc: "The listeners and what they accept."},
 		{name: "auth", value: authKeys(&c.Auth), doc: "How callers prove who they are."},
-		{name: "tenants", value: list[Tenant]{&c.Tenants, "tenant", tenantID, zero[Tenant], tenantKeys, 1, 0}, doc: "The customers: their keys, and the models they may use.", required: true},
+		{name: "tenants", value: list[Tenant]{&c.Tenants, "tenant", tenantID, defaultTenant, tenantKeys, 1, 0}, doc: "The customers: their keys, and the models they may use.", required: true},
 		{name: "pools", value: list[Pool]{&c.Pools, "pool", poolID, defaultPool, poolKeys, 1, 0}, doc: "Sets of interchangeable backends.", required: true},
 		{name: "models", value: list[Model]{&c.Models, "model", modelID, defaultModel, modelKeys, 1, 0}, doc: "The public names of models, and where they lead.", required: true},
 		{name: "passthrough", value: list[Passthrough]{&c.Passthrough, "passthrough", passthroughID, zero[Passthrough], passthroughKeys, 0, 0}, doc: "What is off unless listed here."},
+		{name: "limits", value: limitKeys(&c.Limits), doc: "What all requests together may use."},
 		{name: "log", value: logKeys(&c.Log), doc: "The operational log, and the access log."},
 	}
 }
@@ -90,7 +91,9 @@ func tenantKeys(t *Tenant) object {
 	return object{
 		{name: "name", value: text{&t.Name}, doc: "Unique; letters, digits, dot, dash and underscore.", required: true},
 		{name: "models", value: texts{&t.Models, 1, "all"}, doc: "Public model names it may use, each perhaps with * at its end; all when absent."},
-		{name: "keys", value: list[Key]{&t.Keys, "key", keyID, zero[Key], apiKeyKeys, 0, 0}, doc: "Its API keys."},
+		{name: "limits", value: limitKeys(&t.Limits), doc: "What it may use, with all its keys together."},
+		{name: "model_limits", value: list[ModelLimits]{&t.ModelLimits, "limits of model", modelLimitsID, defaultModelLimits, modelLimitsKeys, 0, 0}, doc: "What it may use of single models."},
+		{name: "keys", value: list[Key]{&t.Keys, "key", keyID, defaultKey, apiKeyKeys, 0, 0}, doc: "Its API keys."},
 	}
 }
 
@@ -100,6 +103,7 @@ func apiKeyKeys(k *Key) object {
 		{name: "hash", value: text{&k.Hash}, doc: "What `helixflow keys new` prints: sha256:<id>:<digest> or hmac-sha256:<pepper version>:<id>:<digest>."},
 		{name: "generate", value: boolean{&k.Generate}, doc: "Make a fresh key at each start and print it once; for trying things out."},
 		{name: "expires", value: date{&k.Expires}, doc: "The moment the key ends: RFC 3339, or a date, which means its first moment in UTC."},
+		{name: "limits", value: limitKeys(&k.Limits), doc: "What this key may use of its tenant's."},
 		{name: "debug", value: boolean{&k.Debug}, doc: "The key may ask how it was routed."},
 	}
 }
@@ -174,6 +178,8 @@ func modelKeys(m *Model) object {
 			{name: "drop", value: texts{&m.Params.Drop, 0, "none"}, doc: "Parameters taken out of requests."},
 		}, doc: "Edits to the parameters of requests, top level only."},
 		{name: "timeouts", value: timeoutKeys(&m.Timeouts), doc: "Bounds on the phases of one request."},
+		{name: "limits", value: limitKeys(&m.Limits), doc: "What all requests for this model may use."},
+		{name: "price", value: priceKeys(&m.Price), doc: "What its tokens cost, for budgets."},
 	}
 }
 

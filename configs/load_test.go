@@ -31,12 +31,19 @@ func TestReference(t *testing.T) {
 	require.Equal(t, []Tenant{{
 		Name:   "acme",
 		Models: []string{"llama-*", "gpt-4o-mini"},
+		Limits: Limits{
+			RequestsPerMinute: new(int64(600)), TokensPerMinute: new(int64(200_000)), TokensPerDay: new(int64(10_000_000)), Concurrent: new(int64(32)),
+			Burst:  Burst{Requests: new(int64(60)), Tokens: new(int64(50_000))},
+			Budget: Budget{USD: new(Money(500_000_000)), Per: "month"}, Reserve: "expected",
+		},
+		ModelLimits: []ModelLimits{{Model: "llama-3.1-70b", Limits: Limits{Concurrent: new(int64(8)), Budget: Budget{Per: "month"}, Reserve: "expected"}}},
 		Keys: []Key{
 			{
 				Name: "ci", Hash: "hmac-sha256:1:Zx81kQp0aB3d:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU",
 				Expires: time.Date(2037, 1, 1, 0, 0, 0, 0, time.UTC),
+				Limits:  Limits{RequestsPerMinute: new(int64(60)), Budget: Budget{Per: "month"}, Reserve: "expected"},
 			},
-			{Name: "trial", Generate: true},
+			{Name: "trial", Generate: true, Limits: defaultLimits()},
 		},
 	}}, c.Tenants)
 	llama := defaultPool()

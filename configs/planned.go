@@ -8,9 +8,9 @@ var planned = map[string][]string{
 	"":           {"cache", "redis", "cluster", "ledger", "store", "version"},
 	"server.tls": {"client_ca", "client_auth"},
 	"auth":       {"order", "key_files", "jwt"},
-	"tenants[]":  {"priority", "limits"},
+	"tenants[]":  {"priority"},
 	"pools[]":    {"tenant", "queue"},
-	"models[]":   {"cache", "price"},
+	"models[]":   {"cache"},
 
 	"passthrough[]": {"pool"},
 }

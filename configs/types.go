@@ -23,6 +23,7 @@ type Config struct {
 	Tenants []Tenant
 	Pools   []Pool
 	Models  []Model
+	Limits  Limits // of the whole router
 
 	Passthrough []Passthrough // what is off unless it stands here
 
@@ -79,9 +80,11 @@ type Pepper struct {
 
 // Tenant is a customer: its keys, and the models they may use.
 type Tenant struct {
-	Name   string
-	Models []string // names or patterns with one trailing "*"; empty means all
-	Keys   []Key
+	Name        string
+	Models      []string // names or patterns with one trailing "*"; empty means all
+	Keys        []Key
+	Limits      Limits
+	ModelLimits []ModelLimits
 }
 
 // Key is one API key of a tenant: a hash, or Generate to have serve make one.
@@ -91,6 +94,7 @@ type Key struct {
 	Generate bool      // a fresh key at each start, printed once
 	Expires  time.Time // zero: never; a plain date is its first moment in UTC
 	Debug    bool
+	Limits   Limits
 }
 
 // Pool is a set of interchangeable backends.
@@ -207,6 +211,8 @@ type Model struct {
 	FallbackHold time.Duration // default 30s: how long to stay with a later priority after falling back to it; 0 is not at all
 	Params       Params
 	Timeouts     Timeouts
+	Limits       Limits
+	Price        Price
 }
 
 // Target is a pool and the model's name there. Targets are tried by priority;

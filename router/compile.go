@@ -17,6 +17,7 @@ import (
 	"github.com/helixflow/helixflow/internal/clientaddr"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 // This file turns a checked configuration into a Snapshot. Config types go no
@@ -27,6 +28,7 @@ type World struct {
 	Fleet     *backends.Fleet
 	Metrics   *metric.Metrics
 	Fallbacks *Fallbacks
+	Limits    *admission.Book
 	// Sim returns the base URL of the simulated engine with this name, started
 	// if need be.
 	Sim func(name string) (string, error)
@@ -64,6 +66,8 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 			return nil, err
 		}
 	}
+	s.book = w.Limits
+	s.addLimits(cfg, w.Limits)
 	return s, s.addTenants(cfg)
 }
 
@@ -173,6 +177,8 @@ func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, w World) e
 		total:      c.Timeouts.Total,
 		keepalive:  c.Timeouts.Keepalive,
 		series:     w.Metrics.Model(c.Name),
+		estimator:  w.Limits.Estimator(c.Name),
+		price:      priceOf(&c.Price),
 	}
 	if r.keepalive == 0 { // never
 		r.keepalive = r.total

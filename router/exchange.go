@@ -12,6 +12,7 @@ import (
 	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 // Exchange is one request and its answer: all that the walk needs, in typed
@@ -50,6 +51,10 @@ type progress struct {
 
 	// What was decided.
 	principal     *authn.Principal
+	ticket        admission.Ticket
+	refusal       admission.Refusal // the limit that stopped it
+	prompt        admission.Prompt
+	expected      helixflow.Usage // what was reserved for
 	name          *publicName
 	attempt       *Attempt // the try that answers, or nil
 	tries         int
@@ -110,6 +115,7 @@ func (e *Exchange) finish() {
 		now = time.Now()
 	}
 	e.endAttempt(now)
+	e.settle(now)
 	e.freeRequest()
 	e.account(now)
 	e.local.Free()

@@ -19,6 +19,7 @@ import (
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/secret"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 const explained = `
@@ -73,7 +74,7 @@ func newPlan(t *testing.T, config string) *plan {
 	}
 	cfg, err := configs.Parse("test.yaml", fmt.Appendf(nil, config, hashes...), nil, nil)
 	require.NoError(t, err)
-	p.Snapshot, err = Compile(cfg, World{Fleet: p.fleet, Metrics: metric.New(), Fallbacks: new(Fallbacks)}, 7)
+	p.Snapshot, err = Compile(cfg, World{Fleet: p.fleet, Metrics: metric.New(), Fallbacks: new(Fallbacks), Limits: new(admission.Book)}, 7)
 	require.NoError(t, err)
 	return p
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/helixflow/helixflow/internal/openai"
 )
 
-// This file is the walk of one request. (Admission and the cache take their
-// places between resolve and forward when they exist.)
+// This file is the walk of one request. (The cache takes its place between admit
+// and forward when it exists.)
 
 // serve walks e to an answer, which respond then sends. An error is one that
 // the client is to read.
@@ -37,10 +37,16 @@ func (s *Server) serve(e *Exchange) error {
 	case helixflow.OpGetModel:
 		return e.getModel()
 	}
+	if err := e.arrive(); err != nil {
+		return err
+	}
 	if err := e.scan(); err != nil {
 		return err
 	}
 	if err := e.resolve(); err != nil {
+		return err
+	}
+	if err := e.admit(); err != nil {
 		return err
 	}
 	return e.forward()

@@ -34,6 +34,8 @@ const (
 	typeInvalid  = "invalid_request_error"
 	typeServer   = "server_error"
 	typeRequests = "requests"
+	typeTokens   = "tokens"
+	typeQuota    = "insufficient_quota"
 )
 
 var forms = [helixflow.NumKinds]form{
@@ -56,6 +58,10 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindUnsupportedMedia:  {415, typeInvalid, "unsupported_media_type", "The body must be JSON, not encoded.", adviseNothing},
 	helixflow.KindNoSpool:           {503, typeServer, "upload_storage_full", "There is no room now for an upload whose model comes so late. Send the model field before the files.", adviseRetry},
 	helixflow.KindNoBackend:         {503, typeServer, "no_backend_available", "No backend of this model is available now.", adviseRetry},
+	helixflow.KindRateLimited:       {429, typeRequests, "rate_limit_exceeded", "A rate limit was reached.", adviseNothing},
+	helixflow.KindTokensLimited:     {429, typeTokens, "rate_limit_exceeded", "A limit on tokens was reached.", adviseNothing},
+	helixflow.KindNeverFits:         {429, typeTokens, "rate_limit_exceeded", "The request is larger than a limit.", adviseNoRetry},
+	helixflow.KindQuotaExhausted:    {429, typeQuota, "insufficient_quota", "The budget is used up.", adviseNoRetry},
 	helixflow.KindOverloaded:        {429, typeRequests, "overloaded", "Every backend of this model asked to be left alone for a while.", adviseRetry},
 	helixflow.KindBackendBroken:     {502, typeServer, "upstream_error", "The backend's answer was interrupted or made no sense.", adviseNothing},
 	helixflow.KindBackendCredential: {502, typeServer, "upstream_error", "The backend refused the router's credential. This is for the router's operator to mend.", adviseNoRetry},

@@ -94,6 +94,7 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 	if e.allow || e.problem != nil && e.problem.Kind == helixflow.KindMethodNotAllowed {
 		dst = append(append(append(dst, "Allow: "...), allowedMethods(e.op)...), "\r\n"...)
 	}
+	dst = e.appendLimitHeaders(dst, now)
 	dst = appendHeader(dst, helixflow.HeaderRequestID, e.id)
 	dst = append(dst, helixflow.HeaderProcessingMS+": "...)
 	dst = strconv.AppendInt(dst, now.Sub(e.began).Milliseconds(), 10)

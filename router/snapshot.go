@@ -11,6 +11,7 @@ import (
 	"github.com/helixflow/helixflow/internal/clientaddr"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 // Snapshot is the immutable plan: who may ask, which names exist and where
@@ -27,6 +28,8 @@ type Snapshot struct {
 	maxUpload  int64
 	maxSpool   int64
 	pools      []*Pool
+	limits     limits
+	book       *admission.Book
 	trusted    *clientaddr.Trusted
 	origins    origins
 	created    int64 // Unix seconds; the models' creation as clients see it
@@ -56,6 +59,9 @@ type Route struct {
 	total      time.Duration
 	keepalive  time.Duration
 	series     *metric.ModelSeries
+	limit      *admission.Scope // nil: none
+	estimator  *admission.Estimator
+	price      price
 }
 
 // target is a pool, and the model's name there.
@@ -113,8 +119,10 @@ func (o *origins) configured() bool { return o.any || len(o.list) > 0 }
 // Generation tells plans apart, in the order they came into force.
 func (s *Snapshot) Generation() uint64 { return s.generation }
 
-// Retain tells the fleet which endpoints this plan uses; the others are drained.
+// Retain puts the plan's limits into force and tells the fleet which endpoints it
+// uses; the others are drained.
 func (s *Snapshot) Retain(f *backends.Fleet) {
+	s.book.Enforce(s.limits.rules)
 	members := make([]*backends.Members, len(s.pools))
 	for i, p := range s.pools {
 		members[i] = p.members

@@ -23,6 +23,7 @@ import (
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/metric"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 func TestMain(m *testing.M) {
@@ -58,6 +59,7 @@ type world struct {
 	srv       *Server
 	fleet     *backends.Fleet
 	fallbacks Fallbacks
+	limits    admission.Book
 	metrics   *metric.Metrics
 	log       logText
 	addr      string
@@ -99,7 +101,7 @@ func (w *world) compile(t testing.TB, config string) *Snapshot {
 	t.Helper()
 	cfg, err := configs.Parse("test.yaml", []byte(config), nil, nil)
 	require.NoError(t, err)
-	snap, err := Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics, Fallbacks: &w.fallbacks}, 1)
+	snap, err := Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics, Fallbacks: &w.fallbacks, Limits: &w.limits}, 1)
 	require.NoError(t, err)
 	snap.Retain(w.fleet)
 	return snap

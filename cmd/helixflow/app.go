@@ -23,6 +23,7 @@ import (
 	"github.com/helixflow/helixflow/internal/handover"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/router"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 const adminGrace = 2 * time.Second // for the admin listener's last answers
@@ -36,6 +37,7 @@ type app struct {
 	metrics   *metric.Metrics
 	fleet     *backends.Fleet
 	fallbacks router.Fallbacks
+	limits    admission.Book
 	engines   map[string]*sim.Running // simulated backends, by name
 	edge      *router.Server
 	admin     *admin.Server

@@ -22,6 +22,7 @@ import (
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/router"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 const (
@@ -151,7 +152,7 @@ func (c *ExplainCmd) offline(env *Env, q router.Question) (*router.Explanation, 
 	fleet := backends.NewFleet(metrics)
 	defer fleet.Close()
 	snapshot, err := router.Compile(cfg, router.World{
-		Fleet: fleet, Metrics: metrics, Fallbacks: new(router.Fallbacks),
+		Fleet: fleet, Metrics: metrics, Fallbacks: new(router.Fallbacks), Limits: new(admission.Book),
 		Sim: func(string) (string, error) { return "http://127.0.0.1:9", nil }, // never asked
 	}, 0)
 	if err != nil {

@@ -21,7 +21,22 @@ func slots(n int64) *int64 { return &n }
 
 func newScope(r Rules) *Scope {
 	var b Book
-	return b.Scope(Tenant, "t", &r)
+	return ruled(&b, Tenant, "t", &r)
+}
+
+// ruled is a scope of the book with rules in force.
+func ruled(b *Book, l Level, name string, r *Rules) *Scope {
+	s := b.Scope(l, name)
+	s.Set(r)
+	return s
+}
+
+// admit does both steps at once.
+func (t *Ticket) admit(now time.Time, d Demand, scopes ...*Scope) (Refusal, bool) {
+	if no, ok := t.Arrive(now, scopes...); !ok {
+		return no, false
+	}
+	return t.Admit(now, d)
 }
 
 func TestRate(t *testing.T) {
@@ -121,7 +136,7 @@ func TestRace(t *testing.T) {
 	tickets := make([]Ticket, 200)
 	for i := range tickets {
 		group.Go(func() {
-			if _, ok := tickets[i].Admit(now, Demand{Tokens: 100, MicroUSD: 100}, s); ok {
+			if _, ok := tickets[i].admit(now, Demand{Tokens: 100, MicroUSD: 100}, s); ok {
 				passed.Add(1)
 			}
 		})
@@ -145,12 +160,12 @@ func TestAllOrNothing(t *testing.T) {
 	wide := Rules{Requests: perMinute(100), Tokens: perMinute(10_000), DailyTokens: &Rate{100_000, 100_000, 24 * time.Hour}, Concurrent: slots(5), Budget: &Budget{MicroUSD: 1000, Per: PerMonth}}
 	f := func(narrow Rules, kind Kind, wait time.Duration) {
 		t.Helper()
-		key, model := b.Scope(Key, "k", &wide), b.Scope(Model, "m", &narrow)
+		key, model := ruled(&b, Key, "k", &wide), ruled(&b, Model, "m", &narrow)
 		before := fmt.Sprint(key.Standings(nil, now), model.Standings(nil, now))
 		var ticket Ticket
 		_, ok := ticket.Arrive(now, key)
 		require.True(t, ok)
-		no, ok := ticket.Admit(now, Demand{Tokens: 500, MicroUSD: 50}, model)
+		no, ok := ticket.admit(now, Demand{Tokens: 500, MicroUSD: 50}, model)
 		require.False(t, ok)
 		assert.Equal(t, model, no.Scope)
 		assert.Equal(t, kind, no.Kind)
@@ -162,12 +177,12 @@ func TestAllOrNothing(t *testing.T) {
 
 		narrow.Shadow = true
 		model.Set(&narrow)
-		_, ok = ticket.Admit(now, Demand{Tokens: 500, MicroUSD: 50}, key, model)
+		_, ok = ticket.admit(now, Demand{Tokens: 500, MicroUSD: 50}, key, model)
 		assert.True(t, ok, "a shadow refuses nothing")
 		refused, shadow = model.Refused(kind)
 		assert.Equal(t, []uint64{1, 1}, []uint64{refused, shadow})
 		ticket.Settle(now, Demand{})
-		b.Retain(nil)
+		b.Enforce(nil)
 	}
 	f(Rules{Requests: &Rate{0, 0, time.Minute}}, Requests, -1)
 	f(Rules{Tokens: perMinute(499)}, Tokens, -1)
@@ -194,7 +209,7 @@ func TestSettle(t *testing.T) {
 	f := func(reserve, used Demand, tokens, money int64) {
 		t.Helper()
 		var ticket Ticket
-		_, ok := ticket.Admit(now, reserve, s)
+		_, ok := ticket.admit(now, reserve, s)
 		require.True(t, ok)
 		ticket.Settle(now, used)
 		gotTokens, gotMoney := left()
@@ -205,7 +220,7 @@ func TestSettle(t *testing.T) {
 	f(Demand{100, 10}, Demand{}, 400, 40)
 	f(Demand{100, 10}, Demand{600, 60}, -200+200, -20) // debt: nothing is left, and below that
 	var ticket Ticket
-	no, ok := ticket.Admit(now, Demand{1, 0}, s)
+	no, ok := ticket.admit(now, Demand{1, 0}, s)
 	require.False(t, ok)
 	assert.InDelta(t, 12*time.Second, no.Wait, float64(100*time.Millisecond), "200 tokens of debt and the one")
 	_, money := left()
@@ -217,21 +232,21 @@ func TestSettle(t *testing.T) {
 func TestRulesChange(t *testing.T) {
 	var b Book
 	now := time.Now()
-	s := b.Scope(Tenant, "t", &Rules{Requests: perMinute(10), Concurrent: slots(3)})
+	s := ruled(&b, Tenant, "t", &Rules{Requests: perMinute(10), Concurrent: slots(3)})
 	var tickets [3]Ticket
 	for i := range tickets {
-		_, ok := tickets[i].Admit(now, Demand{}, s)
+		_, ok := tickets[i].admit(now, Demand{}, s)
 		require.True(t, ok)
 	}
-	require.Same(t, s, b.Scope(Tenant, "t", &Rules{Requests: perMinute(5), Concurrent: slots(2)}))
+	require.Same(t, s, ruled(&b, Tenant, "t", &Rules{Requests: perMinute(5), Concurrent: slots(2)}))
 	var more Ticket
-	_, ok := more.Admit(now, Demand{}, s)
+	_, ok := more.admit(now, Demand{}, s)
 	assert.False(t, ok)
 	tickets[0].Settle(now, Demand{})
 	tickets[1].Settle(now, Demand{})
 	assert.Equal(t, int64(1), s.inflight.Load())
 	s.Set(&Rules{}) // no limits any more
-	_, ok = more.Admit(now, Demand{}, s)
+	_, ok = more.admit(now, Demand{}, s)
 	assert.True(t, ok)
 	more.Settle(now, Demand{})
 	tickets[2].Settle(now, Demand{})
@@ -248,9 +263,9 @@ func TestBudgetPeriods(t *testing.T) {
 		t.Helper()
 		s := newScope(Rules{Budget: &Budget{MicroUSD: 10, Per: per}})
 		var a, b Ticket
-		_, ok := a.Admit(at(from), Demand{MicroUSD: 10}, s)
+		_, ok := a.admit(at(from), Demand{MicroUSD: 10}, s)
 		require.True(t, ok)
-		_, ok = b.Admit(at(later), Demand{MicroUSD: 10}, s)
+		_, ok = b.admit(at(later), Demand{MicroUSD: 10}, s)
 		assert.Equal(t, fresh, ok, "%s %s", from, later)
 		b.Settle(at(later), Demand{MicroUSD: 10})
 		a.Settle(at(later), Demand{MicroUSD: 3}) // into the period it was taken from
@@ -272,11 +287,13 @@ func TestTightest(t *testing.T) {
 	var b Book
 	now := time.Now()
 	var ticket Ticket
-	_, ok := ticket.Admit(now, Demand{Tokens: 10},
-		b.Scope(Key, "k", &Rules{Requests: perMinute(60), Tokens: perMinute(10_000)}), nil,
-		b.Scope(Model, "m", &Rules{Requests: perMinute(6)}), b.Scope(Router, "", &Rules{Requests: perMinute(1), Shadow: true}))
+	_, ok := ticket.admit(now, Demand{Tokens: 10},
+		ruled(&b, Key, "k", &Rules{Requests: perMinute(60), Tokens: perMinute(10_000)}), nil,
+		ruled(&b, Model, "m", &Rules{Requests: perMinute(6)}), ruled(&b, Router, "", &Rules{Requests: perMinute(1), Shadow: true}))
 	require.True(t, ok)
-	assert.True(t, ticket.Counts())
+	counts, strict := ticket.Counts()
+	assert.True(t, counts)
+	assert.False(t, strict)
 	s, ok := ticket.Tightest(Requests, now)
 	require.True(t, ok)
 	assert.Equal(t, Standing{Kind: Requests, Limit: 6, Left: 5, Reset: 10 * time.Second}, s)
@@ -325,7 +342,7 @@ func full(b *Book) []*Scope {
 	r := Rules{Requests: perMinute(1 << 40), Tokens: perMinute(1 << 50), DailyTokens: &Rate{1 << 50, 1 << 50, 24 * time.Hour}, Concurrent: slots(1 << 30), Budget: &Budget{MicroUSD: 1 << 60, Per: PerMonth}}
 	var scopes []*Scope
 	for l := range NumLevels {
-		scopes = append(scopes, b.Scope(l, "x", &r))
+		scopes = append(scopes, ruled(b, l, "x", &r))
 	}
 	return scopes
 }
@@ -337,7 +354,7 @@ func TestNoAllocations(t *testing.T) {
 	var ticket Ticket
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
 		_, _ = ticket.Arrive(now, scopes[0], scopes[1])
-		_, _ = ticket.Admit(now, Demand{Tokens: 100, MicroUSD: 7}, scopes[2], scopes[3], scopes[4])
+		_, _ = ticket.admit(now, Demand{Tokens: 100, MicroUSD: 7}, scopes[2], scopes[3], scopes[4])
 		_, _ = ticket.Tightest(Requests, now)
 		ticket.Settle(now, Demand{Tokens: 90, MicroUSD: 6})
 	}))
@@ -350,7 +367,7 @@ func BenchmarkAllLimits(b *testing.B) {
 		if _, ok := ticket.Arrive(now, scopes[0], scopes[1]); !ok {
 			b.Error("refused")
 		}
-		if _, ok := ticket.Admit(now, Demand{Tokens: 100, MicroUSD: 7}, scopes[2], scopes[3], scopes[4]); !ok {
+		if _, ok := ticket.admit(now, Demand{Tokens: 100, MicroUSD: 7}, scopes[2], scopes[3], scopes[4]); !ok {
 			b.Error("refused")
 		}
 		ticket.Settle(now, Demand{Tokens: 90, MicroUSD: 6})

@@ -1,6 +1,9 @@
 package admission
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,6 +57,7 @@ type Rules struct {
 	Concurrent  *int64
 	Budget      *Budget
 	Shadow      bool // refusals are counted, not made
+	Strict      bool // reserve the most an answer may be, and not what is expected of it
 }
 
 // rate is the rule of a kind that is a rate; nil: none.
@@ -125,10 +129,12 @@ var epoch = time.Now()
 
 func ticks(t time.Time) int64 { return int64(t.Sub(epoch)) }
 
-// Book is the memory of all scopes. Safe for concurrent use.
+// Book is the memory of all scopes, and of what is known about models. The zero
+// value is an empty one. Safe for concurrent use.
 type Book struct {
-	mu     sync.Mutex // guards scopes
-	scopes map[identity]*Scope
+	mu         sync.Mutex // guards the fields below
+	scopes     map[identity]*Scope
+	estimators map[string]*Estimator
 }
 
 type identity struct {
@@ -136,9 +142,9 @@ type identity struct {
 	name  string
 }
 
-// Scope returns the scope of this level and name, made if need be, and puts r
-// into force there.
-func (b *Book) Scope(l Level, name string, r *Rules) *Scope {
+// Scope returns the scope of this level and name, made if need be; a new one has
+// no rules.
+func (b *Book) Scope(l Level, name string) *Scope {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.scopes == nil {
@@ -150,17 +156,43 @@ func (b *Book) Scope(l Level, name string, r *Rules) *Scope {
 		s = &Scope{Level: l, Name: strings.Clone(name)}
 		b.scopes[id] = s
 	}
-	s.Set(r)
 	return s
 }
 
-// Retain forgets every scope but these.
-func (b *Book) Retain(keep map[*Scope]bool) {
+// Estimator returns what is known of a model, whatever the plan.
+func (b *Book) Estimator(model string) *Estimator {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.estimators == nil {
+		b.estimators = make(map[string]*Estimator)
+	}
+	e := b.estimators[model]
+	if e == nil {
+		e = new(Estimator)
+		b.estimators[model] = e
+	}
+	return e
+}
+
+// Enforce puts the rules of a whole plan into force, and forgets every scope that
+// it has none for.
+func (b *Book) Enforce(plan map[*Scope]*Rules) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, s := range b.scopes {
-		if !keep[s] {
+		if r, ok := plan[s]; ok {
+			s.Set(r)
+		} else {
 			delete(b.scopes, id)
 		}
 	}
+}
+
+// Scopes returns every scope, by level and name.
+func (b *Book) Scopes() []*Scope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.SortedFunc(maps.Values(b.scopes), func(x, y *Scope) int {
+		return cmp.Or(cmp.Compare(x.Level, y.Level), strings.Compare(x.Name, y.Name))
+	})
 }

@@ -35,8 +35,9 @@ type hold struct {
 	taken  [NumKinds]bool
 }
 
-// Arrive takes the request rate of scopes that are known before the body is
-// read, all or none. A nil scope has no limits.
+// Arrive takes the request rate of scopes, all or none; it may be called again,
+// when more of them are known. A nil scope has no limits. If it refuses, what an
+// earlier call took is given back too.
 func (t *Ticket) Arrive(now time.Time, scopes ...*Scope) (Refusal, bool) {
 	for _, s := range scopes {
 		h := t.hold(s)
@@ -51,12 +52,9 @@ func (t *Ticket) Arrive(now time.Time, scopes ...*Scope) (Refusal, bool) {
 	return Refusal{}, true
 }
 
-// Admit takes the request rate of further scopes, and everything else of all of
-// them, all or none. If it refuses, what Arrive took is given back too.
-func (t *Ticket) Admit(now time.Time, d Demand, scopes ...*Scope) (Refusal, bool) {
-	if no, ok := t.Arrive(now, scopes...); !ok {
-		return no, false
-	}
+// Admit takes everything else of the scopes that have arrived, all or none. If it
+// refuses, what Arrive took is given back too.
+func (t *Ticket) Admit(now time.Time, d Demand) (Refusal, bool) {
 	t.reserved = d
 	for i := range t.holds[:t.n] {
 		if no, ok := t.holds[i].takeRest(d, now); !ok {
@@ -201,13 +199,16 @@ func (t *Ticket) Tightest(k Kind, now time.Time) (tight Standing, ok bool) {
 	return tight, ok
 }
 
-// Counts reports whether any rule of the ticket's scopes is about tokens or
-// money, so that they have to be estimated.
-func (t *Ticket) Counts() bool {
+// Counts reports whether any rule is about tokens or money, so that they have to
+// be estimated; strict, whether any wants the most that they may be.
+func (t *Ticket) Counts() (counts, strict bool) {
 	for i := range t.holds[:t.n] {
 		if r := t.holds[i].rules; r.Tokens != nil || r.DailyTokens != nil || r.Budget != nil {
-			return true
+			counts, strict = true, strict || r.Strict
 		}
 	}
-	return false
+	return counts, strict
 }
+
+// Held reports whether the ticket holds anything.
+func (t *Ticket) Held() bool { return t.n > 0 }

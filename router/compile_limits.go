@@ -1,0 +1,98 @@
+package router
+
+import (
+	"time"
+
+	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/router/admission"
+)
+
+// addLimits finds the scopes that the configuration has limits for. Nothing of
+// it is in force before Retain.
+func (s *Snapshot) addLimits(cfg *configs.Config, book *admission.Book) {
+	l := &s.limits
+	l.rules = make(map[*admission.Scope]*admission.Rules)
+	scope := func(level admission.Level, name string, c *configs.Limits) *admission.Scope {
+		r := rulesFor(c)
+		if r == nil {
+			return nil
+		}
+		sc := book.Scope(level, name)
+		l.rules[sc] = r
+		return sc
+	}
+	l.router = scope(admission.Router, "", &cfg.Limits)
+	routes := make(map[string]*Route, len(cfg.Models))
+	for i := range cfg.Models {
+		m := &cfg.Models[i]
+		r := s.routeOf(m.Name)
+		routes[m.Name] = r
+		r.limit = scope(admission.Model, m.Name, &m.Limits)
+	}
+	l.tenant = make(map[string]*tenantScopes)
+	l.key = make(map[keyName]*admission.Scope)
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		own := &tenantScopes{all: scope(admission.Tenant, t.Name, &t.Limits), models: make(map[*Route]*admission.Scope)}
+		for j := range t.ModelLimits {
+			m := &t.ModelLimits[j]
+			if sc := scope(admission.TenantModel, t.Name+" "+m.Model, &m.Limits); sc != nil {
+				own.models[routes[m.Model]] = sc
+			}
+		}
+		if own.all != nil || len(own.models) > 0 {
+			l.tenant[t.Name] = own
+		}
+		for j := range t.Keys {
+			if sc := scope(admission.Key, t.Name+"/"+t.Keys[j].Name, &t.Keys[j].Limits); sc != nil {
+				l.key[keyName{t.Name, t.Keys[j].Name}] = sc
+			}
+		}
+	}
+}
+
+func (s *Snapshot) routeOf(model string) *Route {
+	if model == "*" {
+		return s.catchAll.route
+	}
+	return s.names[model].route
+}
+
+// rulesFor is what admission is told; nil where nothing is limited.
+func rulesFor(c *configs.Limits) *admission.Rules {
+	r := &admission.Rules{
+		Requests:    rateOf(c.RequestsPerMinute, c.Burst.Requests, time.Minute),
+		Tokens:      rateOf(c.TokensPerMinute, c.Burst.Tokens, time.Minute),
+		DailyTokens: rateOf(c.TokensPerDay, nil, 24*time.Hour),
+		Concurrent:  c.Concurrent,
+		Shadow:      c.Shadow,
+		Strict:      c.Reserve == "strict",
+	}
+	if c.Budget.USD != nil {
+		r.Budget = &admission.Budget{MicroUSD: int64(*c.Budget.USD), Per: periods[c.Budget.Per]}
+	}
+	if r.Requests == nil && r.Tokens == nil && r.DailyTokens == nil && r.Concurrent == nil && r.Budget == nil {
+		return nil
+	}
+	return r
+}
+
+var periods = map[string]admission.Per{"day": admission.PerDay, "month": admission.PerMonth, "total": admission.PerTotal}
+
+func rateOf(limit, burst *int64, period time.Duration) *admission.Rate {
+	if limit == nil {
+		return nil
+	}
+	if burst == nil {
+		burst = limit
+	}
+	return &admission.Rate{Limit: *limit, Burst: *burst, Period: period}
+}
+
+func priceOf(c *configs.Price) price {
+	p := price{input: int64(c.Input), cached: int64(c.Input), output: int64(c.Output)}
+	if c.CachedInput != nil {
+		p.cached = int64(*c.CachedInput)
+	}
+	return p
+}
