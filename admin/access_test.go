@@ -31,6 +31,7 @@ var access = map[string]struct {
 	"/metrics":                  {plain: true},
 	"/-/":                       {},
 	"/-/status":                 {},
+	"/-/limits":                 {},
 	"/-/config":                 {},
 	"/-/backends":               {},
 	"/-/backends/drain":         {change: true, query: "?url=http://b"},

@@ -24,6 +24,9 @@ type Deps struct {
 	// Config returns the effective configuration, a struct of any shape: field
 	// names become snake_case, and what could be a secret is masked here.
 	Config func() any
+	// Limits returns every scope that has limits with what is left of them, as a
+	// value that JSON can show and that holds no secret.
+	Limits func() any
 	// Reload reads the configuration again, and returns once it is in force or
 	// refused: with configs.Problems when the file is wrong, with ErrNoFile when
 	// there is none. Concurrent calls must be in turn. ctx does not end because

@@ -50,6 +50,7 @@ func (s *Server) table() map[string]route {
 		"/-/backends":         {answer: s.backends},
 		"/-/backends/drain":   {change: true, ownSite: true, answer: s.drainBackend},
 		"/-/backends/undrain": {change: true, ownSite: true, answer: s.undrainBackend},
+		"/-/limits":           {answer: s.limits},
 		"/-/explain":          {body: true, ownSite: true, answer: s.explain},
 		"/-/reload":           {change: true, ownSite: true, answer: s.reload},
 		"/-/drain":            {change: true, ownSite: true, answer: s.drain},

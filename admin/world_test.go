@@ -106,6 +106,7 @@ func (w *world) deps() admin.Deps {
 			return reload(ctx)
 		},
 		Explain:      w.explain,
+		Limits:       func() any { return []string{"a scope"} },
 		Drain:        func() { w.did("drain") },
 		WriteMetrics: func(out io.Writer) { w.mu.Lock(); defer w.mu.Unlock(); _, _ = io.WriteString(out, w.metrics) },
 		Log:          slog.New(slog.DiscardHandler),

@@ -73,9 +73,13 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 	}
 	filler := strings.Repeat("x", 900)
 	unary := jsonAnswer(`{"id":"1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`)
+	limited := false
 	f := func(name, reply, body, last string) {
 		t.Helper()
 		config, key := withKey(t, newReplier(t, reply))
+		if limited {
+			config, name = withLimits(config), name+" with all limits"
+		}
 		w := newWorld(t, config)
 		c := w.dial(t)
 		raw := []byte(chat(body, "Authorization: Bearer "+key, "User-Agent: OpenAI/Python 3.3.1", "X-Stainless-Lang: python", "Accept: application/json"))
@@ -105,6 +109,8 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 			assert.Zero(t, got, name)
 		}
 	}
+	f("unary", unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
+	limited = true
 	f("unary", unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
 	for _, chunks := range []int{1, 20, 200} {
 		f(fmt.Sprint("stream of ", chunks), sseHead+strings.Repeat(chunkOf(ev2), chunks)+chunkOf(evFin)+chunkOf(evUse)+chunkOf(evDone)+lastChunk,

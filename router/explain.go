@@ -11,6 +11,7 @@ import (
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
 	"github.com/helixflow/helixflow/internal/secret"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 // This file answers where a request would go, and why, by walking it as serve
@@ -205,7 +206,24 @@ func (e *Exchange) walk(q *Question, x *Explanation) (hint string, err error) {
 	if e.name, err = e.snap.lookup(model, e.principal); err != nil {
 		return e.snap.whyNot(x.Model, e.principal, err), err
 	}
+	e.explainLimits(x, q)
 	return "", e.explainRoute(x, q.Now)
+}
+
+// explainLimits lists the scopes that the request falls under. Those of a plan
+// that does not serve are as at a start.
+func (e *Exchange) explainLimits(x *Explanation, q *Question) {
+	l := &e.snap.limits
+	scopes := []*admission.Scope{l.router, e.name.route.limit}
+	key, tenant := l.of(e.principal)
+	if tenant != nil {
+		scopes = append(scopes, tenant.models[e.name.route], tenant.all)
+	}
+	for _, s := range append(scopes, key) {
+		if s != nil {
+			x.Limits = append(x.Limits, usageOf(s, q.Now))
+		}
+	}
 }
 
 // whyNot is what an operator may want to know about a model that is refused.

@@ -14,6 +14,7 @@ type Explanation struct {
 	Generation  uint64              `json:"generation"`
 	Principal   *ExplainedPrincipal `json:"principal,omitempty"` // nil: nobody in particular, or nobody known
 	Refusal     *Refusal            `json:"refusal,omitempty"`   // nil: the request would be sent
+	Limits      []LimitedScope      `json:"limits,omitempty"`    // that the request falls under
 	Route       *ExplainedRoute     `json:"route,omitempty"`     // nil: refused before there was one
 }
 

@@ -73,6 +73,7 @@ func newApp(cfg *configs.Config, settings ServeCmd, log *slog.Logger, level *slo
 	}
 	v := build.Info()
 	a.metrics.SetBuild(v.Version, v.Commit, v.Go)
+	a.metrics.Limits(func() []metric.Rejections { return router.LimitRejections(&a.limits) })
 	a.fleet = backends.NewFleet(a.metrics)
 	a.fleet.OnTransition(a.logTransition)
 	if err := a.wire(cfg); err != nil {

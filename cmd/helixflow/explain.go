@@ -158,6 +158,7 @@ func (c *ExplainCmd) offline(env *Env, q router.Question) (*router.Explanation, 
 	if err != nil {
 		return nil, err
 	}
+	snapshot.Retain(fleet)
 	q.Now = time.Now() // not before the fleet began
 	x, err := snapshot.Explain(q)
 	return &x, err

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/router"
 )
 
@@ -37,6 +38,9 @@ func report(x *router.Explanation) string {
 	if h := x.Route.Hold; h != nil {
 		line("held       at priority %d until %s, since those before had no backend", h.Priority, h.Until.Format(time.RFC3339))
 	}
+	for _, l := range x.Limits {
+		line("limits     %s", limitsText(&l, x.Live))
+	}
 	for i := range x.Route.Targets {
 		reportTarget(&b, x, &x.Route.Targets[i])
 	}
@@ -54,6 +58,30 @@ func report(x *router.Explanation) string {
 		line("The request is taken to name the model and nothing else. --body FILE explains a whole one.")
 	}
 	return b.String()
+}
+
+// limitsText is a scope and its limits, with what is left of them if the router
+// serves.
+func limitsText(s *router.LimitedScope, live bool) string {
+	text := "of the " + strings.ReplaceAll(s.Scope, "_", " and ")
+	if s.Name != "" {
+		text += " " + quoted(s.Name)
+	}
+	for i, l := range s.Limits {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		most, left := strconv.FormatInt(l.Most, 10), strconv.FormatInt(l.Left, 10)
+		if l.Limit == "budget" {
+			most, left = configs.Money(l.Most).String()+" USD", configs.Money(l.Left).String()
+		}
+		text += sep + l.Limit + " " + most
+		if live {
+			text += " (" + left + " left)"
+		}
+	}
+	return text
 }
 
 func refusedText(r *router.Refusal) string {

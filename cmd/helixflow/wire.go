@@ -37,6 +37,7 @@ func (a *app) wire(cfg *configs.Config) error {
 		Backends:     fleetView{a},
 		Status:       a.status,
 		Config:       func() any { return a.plan.Load().cfg },
+		Limits:       func() any { return router.LimitUsage(&a.limits, time.Now()) },
 		Reload:       a.reload,
 		Explain:      a.explain,
 		Drain:        a.drain,

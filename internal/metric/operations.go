@@ -19,6 +19,14 @@ type operations struct {
 	generation   uint64
 	certificates map[string]time.Time // by listener: when it runs out
 	accessLog    func() (written, dropped, failures uint64)
+	rejections   func() []Rejections
+}
+
+// Rejections are how many requests one limit of one scope refused, and how many
+// it would have. Scope and limit are of closed sets, the name is configured.
+type Rejections struct {
+	Scope, Name, Limit string
+	Refused, Shadow    uint64
 }
 
 // Reloaded counts a try to put another configuration into force.
@@ -67,9 +75,26 @@ func (m *Metrics) AccessLog(counts func() (written, dropped, failures uint64)) {
 	o.accessLog = counts
 }
 
+// Limits has what limits refused written with each scrape.
+func (m *Metrics) Limits(rejections func() []Rejections) {
+	o := &m.operations
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rejections = rejections
+}
+
 func (o *operations) write(t *text) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.rejections != nil {
+		t.family(limitRejections)
+		for _, r := range o.rejections() {
+			labels := []string{"scope", r.Scope, "name", r.Name, "limit", r.Limit, "result", "refused"}
+			t.sample(limitRejections.name, r.Refused, labels...)
+			labels[7] = "shadow"
+			t.sample(limitRejections.name, r.Shadow, labels...)
+		}
+	}
 	if o.generation > 0 {
 		t.family(configGeneration)
 		t.sample(configGeneration.name, o.generation)
