@@ -15,6 +15,6 @@ func TestMeasure(t *testing.T) {
 	f("", 0, 0)
 	f(`"hello"`, 7, 0)
 	f(`"data:image/png;base64,AAAA"`, 24, 1)
-	f(`["data:image/png;base64,AAAABBBB","x","data:audio/wav;base64,CCCC"]`, 54, 2)
+	f(`["data:image/png;base64,AAAABBBB","x","data:audio/wav;base64,CCCC"]`, 55, 2)
 	f(`"data:image/png;base64,AAAA`, 23, 1)
 }
