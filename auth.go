@@ -16,6 +16,18 @@ const (
 	AuthExpired                // it is over
 	AuthRevoked                // the key was revoked
 	AuthAddress                // the key is good, and not from this address
+	AuthIssuer                 // a token of an issuer that is not configured
+	AuthAlgorithm              // a token signed in a way that is not its issuer's
+	AuthType                   // a token of another type
+	AuthSigner                 // a token signed with a key that its issuer does not have
+	AuthSignature              // a token whose signature does not fit
+	AuthLifetime               // a token that lives longer than its issuer's may
+	AuthAudience               // a token for somebody else
+	AuthClaim                  // a token that lacks a claim it needs
+	AuthTenant                 // a token of a tenant that its issuer may not name
+	AuthRole                   // a token without a role that lets somebody in
+	AuthCertificate            // a client certificate that no rule is for
+	AuthUnavailable            // the keys of a token's issuer are not here
 	NumAuthReasons             // how many there are, for tables indexed by AuthReason
 )
 
@@ -30,6 +42,18 @@ var authReasonNames = [NumAuthReasons]string{
 	AuthExpired:     "expired",
 	AuthRevoked:     "revoked",
 	AuthAddress:     "address",
+	AuthIssuer:      "issuer",
+	AuthAlgorithm:   "algorithm",
+	AuthType:        "type",
+	AuthSigner:      "signer",
+	AuthSignature:   "signature",
+	AuthLifetime:    "lifetime",
+	AuthAudience:    "audience",
+	AuthClaim:       "claim",
+	AuthTenant:      "tenant",
+	AuthRole:        "role",
+	AuthCertificate: "certificate",
+	AuthUnavailable: "unavailable",
 }
 
 // String returns the reason's name as metrics write it.

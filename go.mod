@@ -1,13 +1,15 @@
 module github.com/helixflow/helixflow
 
-go 1.26.0
+go 1.26.4
 
 require (
 	github.com/VictoriaMetrics/metrics v1.43.0
 	github.com/alecthomas/kong v1.17.0
+	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/goccy/go-yaml v1.19.2
+	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/google/jsonschema-go v0.4.3
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3

@@ -6,68 +6,70 @@ type Kind uint8
 
 // The kinds. KindInternal is the zero value, so that a forgotten kind is ours.
 const (
-	KindInternal          Kind = iota // a fault of the router itself
-	KindInvalidRequest                // the request makes no sense
-	KindInvalidJSON                   // the body is not the JSON it should be
-	KindInvalidForm                   // the body is not the form it should be
-	KindDuplicateKey                  // a key stands twice, or in a second spelling
-	KindMissingModel                  // no model is named
-	KindKeyInQuery                    // a credential stands in the query string
-	KindUnauthenticated               // no credential, or none we know
-	KindModelForbidden                // the model exists, this key may not use it
-	KindModelNotFound                 // no route has this name
-	KindNotFound                      // no such path
-	KindPathForbidden                 // the path exists, and is nobody's here
-	KindMethodNotAllowed              // the path exists, with another method
-	KindBodyTimeout                   // the client stopped sending its body
-	KindBodyTooLarge                  // the body is above server.max_body
-	KindHeaderTooLarge                // the header is above server.max_header
-	KindUnsupportedMedia              // content type or content encoding
-	KindNoSpool                       // the body has to wait on the disk, which has no room
-	KindNoBackend                     // no backend is usable now
-	KindRateLimited                   // a limit on requests refuses it now
-	KindTokensLimited                 // a limit on tokens refuses it now
-	KindNeverFits                     // it is larger than a limit: no waiting helps
-	KindQuotaExhausted                // a budget is used up
-	KindOverloaded                    // every backend asked to be left alone for a while
-	KindBackendBroken                 // the backend's answer was cut or made no sense
-	KindBackendCredential             // the backend refused the router's own credential
-	KindBackendTimeout                // the backend did not answer in time
-	KindDraining                      // the router is going away
-	KindClientGone                    // the client left; nobody reads this answer
-	NumKinds                          // how many there are, for tables indexed by Kind
+	KindInternal            Kind = iota // a fault of the router itself
+	KindInvalidRequest                  // the request makes no sense
+	KindInvalidJSON                     // the body is not the JSON it should be
+	KindInvalidForm                     // the body is not the form it should be
+	KindDuplicateKey                    // a key stands twice, or in a second spelling
+	KindMissingModel                    // no model is named
+	KindKeyInQuery                      // a credential stands in the query string
+	KindUnauthenticated                 // no credential, or none we know
+	KindIdentityUnavailable             // what would tell who asks is not here now
+	KindModelForbidden                  // the model exists, this key may not use it
+	KindModelNotFound                   // no route has this name
+	KindNotFound                        // no such path
+	KindPathForbidden                   // the path exists, and is nobody's here
+	KindMethodNotAllowed                // the path exists, with another method
+	KindBodyTimeout                     // the client stopped sending its body
+	KindBodyTooLarge                    // the body is above server.max_body
+	KindHeaderTooLarge                  // the header is above server.max_header
+	KindUnsupportedMedia                // content type or content encoding
+	KindNoSpool                         // the body has to wait on the disk, which has no room
+	KindNoBackend                       // no backend is usable now
+	KindRateLimited                     // a limit on requests refuses it now
+	KindTokensLimited                   // a limit on tokens refuses it now
+	KindNeverFits                       // it is larger than a limit: no waiting helps
+	KindQuotaExhausted                  // a budget is used up
+	KindOverloaded                      // every backend asked to be left alone for a while
+	KindBackendBroken                   // the backend's answer was cut or made no sense
+	KindBackendCredential               // the backend refused the router's own credential
+	KindBackendTimeout                  // the backend did not answer in time
+	KindDraining                        // the router is going away
+	KindClientGone                      // the client left; nobody reads this answer
+	NumKinds                            // how many there are, for tables indexed by Kind
 )
 
 var kindNames = [NumKinds]string{
-	KindInternal:          "internal",
-	KindInvalidRequest:    "invalid_request",
-	KindInvalidJSON:       "invalid_json",
-	KindInvalidForm:       "invalid_form",
-	KindDuplicateKey:      "duplicate_key",
-	KindMissingModel:      "missing_model",
-	KindKeyInQuery:        "key_in_query",
-	KindUnauthenticated:   "unauthenticated",
-	KindModelForbidden:    "model_forbidden",
-	KindModelNotFound:     "model_not_found",
-	KindNotFound:          "not_found",
-	KindPathForbidden:     "path_forbidden",
-	KindMethodNotAllowed:  "method_not_allowed",
-	KindBodyTimeout:       "body_timeout",
-	KindBodyTooLarge:      "body_too_large",
-	KindHeaderTooLarge:    "header_too_large",
-	KindUnsupportedMedia:  "unsupported_media",
-	KindNoSpool:           "no_spool",
-	KindNoBackend:         "no_backend",
-	KindRateLimited:       "rate_limited",
-	KindTokensLimited:     "tokens_limited",
-	KindNeverFits:         "never_fits",
-	KindQuotaExhausted:    "quota_exhausted",
-	KindOverloaded:        "overloaded",
-	KindBackendBroken:     "backend_broken",
-	KindBackendCredential: "backend_credential",
-	KindBackendTimeout:    "backend_timeout",
-	KindDraining:          "draining",
-	KindClientGone:        "client_gone",
+	KindInternal:            "internal",
+	KindInvalidRequest:      "invalid_request",
+	KindInvalidJSON:         "invalid_json",
+	KindInvalidForm:         "invalid_form",
+	KindDuplicateKey:        "duplicate_key",
+	KindMissingModel:        "missing_model",
+	KindKeyInQuery:          "key_in_query",
+	KindUnauthenticated:     "unauthenticated",
+	KindIdentityUnavailable: "identity_unavailable",
+	KindModelForbidden:      "model_forbidden",
+	KindModelNotFound:       "model_not_found",
+	KindNotFound:            "not_found",
+	KindPathForbidden:       "path_forbidden",
+	KindMethodNotAllowed:    "method_not_allowed",
+	KindBodyTimeout:         "body_timeout",
+	KindBodyTooLarge:        "body_too_large",
+	KindHeaderTooLarge:      "header_too_large",
+	KindUnsupportedMedia:    "unsupported_media",
+	KindNoSpool:             "no_spool",
+	KindNoBackend:           "no_backend",
+	KindRateLimited:         "rate_limited",
+	KindTokensLimited:       "tokens_limited",
+	KindNeverFits:           "never_fits",
+	KindQuotaExhausted:      "quota_exhausted",
+	KindOverloaded:          "overloaded",
+	KindBackendBroken:       "backend_broken",
+	KindBackendCredential:   "backend_credential",
+	KindBackendTimeout:      "backend_timeout",
+	KindDraining:            "draining",
+	KindClientGone:          "client_gone",
 }
 
 // String returns the kind's name as logs and metrics write it.
