@@ -61,6 +61,7 @@ var rooms = []room{
 	{pkg: "internal/trace", inside: []string{".", "internal/..."}, third: []string{"go.opentelemetry.io"}},
 	{pkg: "internal/wal", inside: []string{".", "internal/..."}},
 	{pkg: "internal/accesslog", inside: []string{".", "internal/..."}, third: []string{xxhash}},
+	{pkg: "internal/idempotency", inside: []string{"."}},
 	{pkg: "internal/clientaddr", inside: []string{".", "internal/..."}},
 	{pkg: "internal/handover", inside: []string{".", "internal/..."}, third: []string{"golang.org/x/sys"}},
 

@@ -35,6 +35,9 @@ const (
 	KindBackendCredential               // the backend refused the router's own credential
 	KindBackendTimeout                  // the backend did not answer in time
 	KindDraining                        // the router is going away
+	KindIdempotencyKey                  // the idempotency key is malformed
+	KindIdempotencyBusy                 // the same request is under way
+	KindIdempotencyReuse                // the idempotency key stood for another request
 	KindClientGone                      // the client left; nobody reads this answer
 	NumKinds                            // how many there are, for tables indexed by Kind
 )
@@ -69,6 +72,9 @@ var kindNames = [NumKinds]string{
 	KindBackendCredential:   "backend_credential",
 	KindBackendTimeout:      "backend_timeout",
 	KindDraining:            "draining",
+	KindIdempotencyKey:      "idempotency_key",
+	KindIdempotencyBusy:     "idempotency_busy",
+	KindIdempotencyReuse:    "idempotency_reuse",
 	KindClientGone:          "client_gone",
 }
 

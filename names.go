@@ -10,4 +10,5 @@ const (
 	HeaderAPIKey       = "api-key"   // Azure clients
 	HeaderXAPIKey      = "x-api-key" // Anthropic clients
 	HeaderOwnPrefix    = "x-helixflow-"
+	HeaderReplayed     = "x-helixflow-idempotent-replay" // the answer was given before
 )

@@ -21,6 +21,8 @@ func Default() *Config {
 			DrainTimeout: 30 * time.Second,
 			HalfClose:    "cancel",
 			Websockets:   Websockets{Max: 10_000, Idle: 5 * time.Minute, Total: time.Hour},
+
+			IdempotencyMemory: 64 << 20,
 		},
 		Limits: defaultLimits(),
 		Log:    Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},

@@ -90,6 +90,10 @@ func TestDiff(t *testing.T) {
 	f("http://10.0.0.11:8000", "http://10.0.0.12:8000", "pool llama-70b: backend http://10.0.0.11:8000 removed", "pool llama-70b: backend http://10.0.0.12:8000 added")
 	f("weight: 1  ", "weight: 2  ", "pool llama-70b: backend http://10.0.0.11:8000: weight 1 → 2")
 
+	// tenants
+	f("idempotency: 24h", "idempotency: 0", "tenant acme: idempotency 24h → 0s")
+	f("idempotency_memory: 64MiB", "idempotency_memory: 1GiB", "server.idempotency_memory 64MiB → 1GiB")
+
 	// models
 	f("aliases: [gpt-4o]", "aliases: []", "model llama-3.1-70b: aliases gpt-4o → none")
 	f("weight: 95", "weight: 90", "model llama-3.1-70b: target llama-70b as meta-llama/Llama-3.1-70B-Instruct: weight 95 → 90")

@@ -52,6 +52,7 @@ func serverKeys(s *Server) object {
 		{name: "max_upload", value: size{&s.MaxUpload, 1 << 10, 1 << 40}, doc: "The biggest body that is passed on as it comes: a form, a file."},
 		{name: "max_spool", value: size{&s.MaxSpool, 0, 1 << 50}, doc: "The most disk that forms may take, all together, whose model field comes behind their files."},
 		{name: "spool_dir", value: text{&s.SpoolDir}, doc: "Where on disk; the system's directory for temporary files when empty.", restart: true},
+		{name: "idempotency_memory", value: size{&s.IdempotencyMemory, 1 << 20, 1 << 40}, doc: "The most memory for answers that are kept for idempotency keys, of all tenants together."},
 		{name: "max_header", value: size{&s.MaxHeader, 1 << 10, 1 << 20}, doc: "The biggest request header, in bytes.", restart: true},
 		{name: "lame_duck", value: duration{&s.LameDuck, 0, maxDuration}, doc: "After a stop signal: how long to report not ready and still accept; part of drain_timeout, and never more by default."},
 		{name: "drain_timeout", value: duration{&s.DrainTimeout, 0, maxDuration}, doc: "After a stop signal: how long running requests may take to end."},
@@ -93,6 +94,7 @@ func tenantKeys(t *Tenant) object {
 		{name: "models", value: texts{&t.Models, 1, "all"}, doc: "Public model names it may use, each perhaps with * at its end; all when absent."},
 		{name: "limits", value: limitKeys(&t.Limits), doc: "What it may use, with all its keys together."},
 		{name: "model_limits", value: list[ModelLimits]{&t.ModelLimits, "limits of model", modelLimitsID, defaultModelLimits, modelLimitsKeys, 0, 0}, doc: "What it may use of single models."},
+		{name: "idempotency", value: duration{&t.Idempotency, 0, maxDuration}, doc: "How long a request with an Idempotency-Key that was sent before gets the answer of then; 0 is off."},
 		{name: "keys", value: list[Key]{&t.Keys, "key", keyID, defaultKey, apiKeyKeys, 0, 0}, doc: "Its API keys."},
 	}
 }

@@ -45,6 +45,7 @@ func TestReference(t *testing.T) {
 			},
 			{Name: "trial", Generate: true, Limits: defaultLimits()},
 		},
+		Idempotency: 24 * time.Hour,
 	}}, c.Tenants)
 	llama := defaultPool()
 	llama.Name, llama.Engine, llama.Health.Path = "llama-70b", "vllm", "/health"

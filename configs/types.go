@@ -48,6 +48,8 @@ type Server struct {
 	Websockets   Websockets
 	TLS          ServerTLS
 
+	IdempotencyMemory int64 // bytes; default 64 MiB
+
 	// TrustedProxies are whose X-Forwarded-For is believed: masked, never
 	// IPv4 inside IPv6, so unmap an address before asking Contains.
 	TrustedProxies []netip.Prefix
@@ -85,6 +87,8 @@ type Tenant struct {
 	Keys        []Key
 	Limits      Limits
 	ModelLimits []ModelLimits
+
+	Idempotency time.Duration // how long an answer stands for its idempotency key; 0 (default) is off
 }
 
 // Key is one API key of a tenant: a hash, or Generate to have serve make one.

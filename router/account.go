@@ -47,7 +47,7 @@ func (e *Exchange) account(now time.Time) {
 func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	r := accesslog.Record{
 		Time: e.began, Client: e.from, Op: e.op, Backend: e.backend, Stream: e.call.Stream,
-		Status: status, Cut: e.truncated, Left: status == statusClientGone, Tries: e.tries,
+		Status: status, Cut: e.truncated, Left: status == statusClientGone, Replay: e.replay != nil, Tries: e.tries,
 		BytesIn: e.bytesIn, BytesOut: e.relay.sent, Total: now.Sub(e.began), Usage: e.usage,
 	}
 	r.ID.Set(e.id)

@@ -46,6 +46,8 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 		origins:    origins{any: slices.Contains(cfg.Server.CORS.Origins, "*"), list: cfg.Server.CORS.Origins},
 		trusted:    clientaddr.New(cfg.Server.TrustedProxies),
 		created:    time.Now().Unix(),
+
+		answersLimit: cfg.Server.IdempotencyMemory,
 	}
 	pools := make(map[string]*Pool, len(cfg.Pools))
 	var problems []error
@@ -251,6 +253,12 @@ func jsonContent(name string) []byte {
 // addTenants builds the keyring and grants each principal its names.
 func (s *Snapshot) addTenants(cfg *configs.Config) error {
 	for _, t := range cfg.Tenants {
+		if t.Idempotency > 0 {
+			if s.lifetimes == nil {
+				s.lifetimes = make(map[string]time.Duration)
+			}
+			s.lifetimes[t.Name] = t.Idempotency
+		}
 		if cfg.Auth.Anonymous == t.Name {
 			s.anonymous = authn.Anonymous(t.Name, t.Models)
 			s.grant(s.anonymous.Rights)

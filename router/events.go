@@ -125,7 +125,7 @@ func (b *relay) keepAwake(now time.Time, interval time.Duration) error {
 	}
 	b.spoke = now
 	b.e.conn.armWrite(now)
-	return b.write(keepaliveComment, false)
+	return b.put(keepaliveComment, false)
 }
 
 // asTimeout is err as a *Failure if it is a deadline that ran out, else nil.
@@ -263,7 +263,10 @@ func (b *relay) note(ev *openai.Event) bool {
 		e.firstToken = time.Now()
 	}
 	b.finished = b.finished || ev.Finish
-	b.failed = b.failed || ev.Failed
+	if ev.Failed {
+		b.failed = true
+		e.forgo()
+	}
 	b.terminal = b.terminal || ev.Terminal
 	if ev.UsageOnly && e.withholdUsage {
 		return false

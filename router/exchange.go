@@ -11,6 +11,7 @@ import (
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/idempotency"
 	"github.com/helixflow/helixflow/internal/openai"
 	"github.com/helixflow/helixflow/router/admission"
 )
@@ -64,8 +65,13 @@ type progress struct {
 	prepared      *target           // whose edits are laid
 	withholdUsage bool              // the usage chunk was asked for by us, not by the client
 
-	// What goes back: the attempt's answer, or local.
+	// What an idempotency key is about.
+	claim    *idempotency.Claim // to be ended; nil for none
+	lifetime time.Duration      // of the answer that it gathers
+
+	// What goes back: the attempt's answer, one of before, or local.
 	status  int
+	replay  *idempotency.Answer
 	local   *buf.Buffer // an answer of our own: a problem, the list of models
 	problem *helixflow.Error
 
@@ -117,6 +123,7 @@ func (e *Exchange) finish() {
 	e.endAttempt(now)
 	e.settle(now)
 	e.freeRequest()
+	e.forgo()
 	e.account(now)
 	e.local.Free()
 	e.progress = progress{}

@@ -46,6 +46,9 @@ func (s *Server) serve(e *Exchange) error {
 	if err := e.resolve(); err != nil {
 		return err
 	}
+	if err := e.recall(); err != nil || e.replay != nil {
+		return err
+	}
 	if err := e.admit(); err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ type client struct {
 	credential     []byte
 	origin         []byte
 	patience       time.Duration // how long its SDK waits; 0 when it does not say
+	idempotencyKey []byte        // nil for one that stands twice
+	idempotent     bool          // an idempotency key came
 	credentialSent bool          // a credential header came, though perhaps of no use
 	ambiguous      bool          // a credential header stands twice
 }
@@ -78,6 +80,12 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 			if validRequestID(v) {
 				e.id = v
 			}
+		case "Idempotency-Key":
+			if e.client.idempotencyKey = v; e.client.idempotent {
+				e.client.idempotencyKey = nil // which of the two is not for us to choose
+			}
+			e.client.idempotent = true
+			e.header.B = appendHeader(e.header.B, string(k), v)
 		case "Origin":
 			e.client.origin = v
 		case "X-Stainless-Read-Timeout", "X-Stainless-Timeout":

@@ -68,6 +68,9 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindBackendCredential:   {502, typeServer, "upstream_error", "The backend refused the router's credential. This is for the router's operator to mend.", adviseNoRetry},
 	helixflow.KindBackendTimeout:      {504, typeServer, "upstream_timeout", "The backend did not answer in time.", adviseNothing},
 	helixflow.KindDraining:            {503, typeServer, "draining", "The router is shutting down.", adviseRetry},
+	helixflow.KindIdempotencyKey:      {400, typeInvalid, "invalid_idempotency_key", "An Idempotency-Key must stand once, and be 1 to 255 printable ASCII characters.", adviseNothing},
+	helixflow.KindIdempotencyBusy:     {409, typeInvalid, "idempotency_in_progress", "The same request, with this Idempotency-Key, is being answered.", adviseRetry},
+	helixflow.KindIdempotencyReuse:    {422, typeInvalid, "idempotency_key_reused", "This Idempotency-Key stood for another request before.", adviseNoRetry},
 	helixflow.KindClientGone:          {499, typeServer, "client_gone", "The client closed the connection.", adviseNothing},
 }
 
@@ -83,6 +86,16 @@ func text(p *helixflow.Error) string {
 		return p.Public
 	}
 	return forms[p.Kind].text
+}
+
+// worthKeeping reports whether the same request would get the same answer again:
+// a result, or an error that is about the request and nothing else.
+func worthKeeping(status int) bool {
+	switch status {
+	case 400, 413, 422:
+		return true
+	}
+	return 200 <= status && status < 300
 }
 
 // faultStatus is the status of an error that a backend said inside a 200.
@@ -166,6 +179,11 @@ var (
 	errClientGone     = &helixflow.Error{Kind: helixflow.KindClientGone}
 	errDraining       = &helixflow.Error{Kind: helixflow.KindDraining, RetryAfter: time.Second}
 	errAllBusy        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this model is at its limit."}
+)
+
+var (
+	errIdempotencyKey   = &helixflow.Error{Kind: helixflow.KindIdempotencyKey}
+	errIdempotencyReuse = &helixflow.Error{Kind: helixflow.KindIdempotencyReuse}
 )
 
 // problemBody appends the error object of p.

@@ -58,6 +58,8 @@ func (b *relay) run() error {
 		return b.write(nil, false)
 	}
 	switch a := e.attempt; {
+	case e.replay != nil:
+		return b.write(e.replay.Body, true)
 	case a == nil:
 		return b.write(e.local.B, true)
 	case a.events:
@@ -78,6 +80,17 @@ func (b *relay) run() error {
 // write sends a frame, with the head if that is still to go out; last is the
 // mark of the body's proper end.
 func (b *relay) write(p []byte, last bool) error {
+	if c := b.e.claim; c != nil {
+		c.Append(p)
+		if last {
+			b.e.keep()
+		}
+	}
+	return b.put(p, last)
+}
+
+// put is write of what is no part of the answer.
+func (b *relay) put(p []byte, last bool) error {
 	out := b.out
 	b.out = nil
 	if out == nil {
@@ -156,13 +169,15 @@ func (b *relay) relayPieces(a *Attempt) error {
 			if b.chunked {
 				return b.write(nil, true)
 			}
+			e.keep()
 			return nil
 		}
 		if err != nil {
 			return b.truncated(err)
 		}
 		e.conn.armWrite(time.Now())
-		if err := b.write(text.B[:n], false); err != nil {
+		last := !b.chunked && b.sent+int64(n) == a.lease.BodyLength()
+		if err := b.write(text.B[:n], last); err != nil {
 			return err
 		}
 	}
@@ -171,6 +186,7 @@ func (b *relay) relayPieces(a *Attempt) error {
 // truncated books an answer that broke off.
 func (b *relay) truncated(cause error) error {
 	e := b.e
+	e.forgo()
 	if !e.left && !e.conn.Gone() {
 		e.truncated = true
 		if f, ok := cause.(*backends.Failure); ok {

@@ -55,6 +55,7 @@ func (e *Exchange) respond() {
 	}
 	c.closing = c.closing || e.srv.draining.Load() || c.mustClose()
 	b := &e.relay
+	e.describe()
 	b.out = buf.Get(2 << 10)
 	b.out.B = e.appendHead(b.out.B, now)
 	c.armWrite(now)
@@ -79,12 +80,15 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 	dst = e.srv.date.append(dst, now)
 	switch {
 	case a != nil:
-		dst = a.appendContentType(dst)
+		dst = appendContentType(dst, a.contentType())
 		dst = copyHead(dst, a)
+	case e.replay != nil:
+		dst = appendContentType(dst, []byte(e.replay.ContentType))
+		dst = append(dst, helixflow.HeaderReplayed+": true\r\n"...)
 	case e.status != statusNoContent:
 		dst = append(dst, "Content-Type: application/json\r\n"...)
 	}
-	if a != nil && a.events {
+	if a != nil && a.events || e.replay != nil && e.replay.Events {
 		// nginx in front must not hold events back.
 		dst = append(dst, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"...)
 	}
@@ -135,6 +139,10 @@ func (e *Exchange) appendFraming(dst []byte) []byte {
 func (e *Exchange) bodySize() int64 {
 	a := e.attempt
 	switch {
+	case e.replay != nil && e.replay.Events:
+		return -1
+	case e.replay != nil:
+		return int64(len(e.replay.Body))
 	case a == nil:
 		return int64(len(e.local.B))
 	case a.events:
@@ -163,14 +171,24 @@ func appendStatusLine(dst []byte, status int) []byte {
 	return append(dst, "\r\n"...)
 }
 
-func (a *Attempt) appendContentType(dst []byte) []byte {
-	v := a.head.ContentType()
-	switch {
-	case a.made == madeJSON:
-		return append(dst, "Content-Type: application/json\r\n"...)
-	case a.made == madeEvents:
-		return append(dst, "Content-Type: text/event-stream; charset=utf-8\r\n"...)
-	case len(v) == 0:
+// contentType is what the answer's body is; empty when nobody says.
+func (a *Attempt) contentType() []byte {
+	switch a.made {
+	case madeJSON:
+		return jsonMedia
+	case madeEvents:
+		return eventsMedia
+	}
+	return a.head.ContentType()
+}
+
+var (
+	jsonMedia   = []byte("application/json")
+	eventsMedia = []byte("text/event-stream; charset=utf-8")
+)
+
+func appendContentType(dst, v []byte) []byte {
+	if len(v) == 0 {
 		return dst
 	}
 	return appendHeader(dst, "Content-Type", v)

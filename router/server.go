@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow/internal/accesslog"
+	"github.com/helixflow/helixflow/internal/idempotency"
 	"github.com/helixflow/helixflow/internal/metric"
 )
 
@@ -44,6 +45,7 @@ type Server struct {
 	failures quiet
 	lately   lately
 	access   atomic.Pointer[accesslog.Log]
+	answers  *idempotency.Store
 	spooled  atomic.Int64   // bytes of uploads on disk
 	mirrored atomic.Int32   // copies under way
 	copies   sync.WaitGroup // of their goroutines
@@ -67,8 +69,10 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	answers := idempotency.New(0)
+	o.Metrics.Idempotency(func() metric.IdempotencyStats { return metric.IdempotencyStats(answers.Stats()) })
 	return &Server{
-		opt: o, metrics: o.Metrics, log: o.Log, watcher: w,
+		opt: o, metrics: o.Metrics, log: o.Log, watcher: w, answers: answers,
 		noModel: o.Metrics.Model(metric.OtherModel),
 		conns:   make(map[*clientConn]struct{}),
 		mirrors: make(map[*mirrorCopy]struct{}),
@@ -76,7 +80,10 @@ func NewServer(o Options) (*Server, error) {
 }
 
 // Publish makes snap the plan of every request that begins from now on.
-func (s *Server) Publish(snap *Snapshot) { s.snapshot.Store(snap) }
+func (s *Server) Publish(snap *Snapshot) {
+	s.answers.SetLimit(snap.answersLimit)
+	s.snapshot.Store(snap)
+}
 
 // Ready reports whether new work is welcome, and if not, why.
 func (s *Server) Ready() (bool, string) {
@@ -281,4 +288,5 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 	s.copies.Wait()
 	s.watcher.close()
+	s.answers.Close()
 }

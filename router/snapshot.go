@@ -33,6 +33,9 @@ type Snapshot struct {
 	trusted    *clientaddr.Trusted
 	origins    origins
 	created    int64 // Unix seconds; the models' creation as clients see it
+
+	lifetimes    map[string]time.Duration // of answers to idempotency keys, by tenant; none for those without
+	answersLimit int64                    // bytes, for all of them
 }
 
 // publicName is a name callers may ask for: a model's own or an alias.

@@ -49,6 +49,9 @@ func appendOutcome(dst []byte, r *Record) []byte {
 	if r.Left {
 		dst = append(dst, `,"left":true`...)
 	}
+	if r.Replay {
+		dst = append(dst, `,"replay":true`...)
+	}
 	return appendCount(dst, `,"tries":`, int64(r.Tries))
 }
 

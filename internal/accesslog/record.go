@@ -34,6 +34,7 @@ type Record struct {
 	Kind    helixflow.Kind // meaningful with Problem
 	Cut     bool           // the answer broke off behind its head
 	Left    bool           // the client did not wait for the end
+	Replay  bool           // the answer of before, to an idempotency key
 	Tries   int
 
 	BytesIn, BytesOut int64 // bodies, as read from and written to the client

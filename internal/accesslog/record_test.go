@@ -24,7 +24,7 @@ func TestRecordHoldsNoContent(t *testing.T) {
 		"Op": reflect.TypeFor[helixflow.Op](), "Model": reflect.TypeFor[string](), "Asked": reflect.TypeFor[Text](),
 		"Backend": reflect.TypeFor[string](), "Stream": reflect.TypeFor[bool](), "Status": reflect.TypeFor[int](),
 		"Problem": reflect.TypeFor[bool](), "Kind": reflect.TypeFor[helixflow.Kind](), "Cut": reflect.TypeFor[bool](),
-		"Left": reflect.TypeFor[bool](), "Tries": reflect.TypeFor[int](),
+		"Left": reflect.TypeFor[bool](), "Replay": reflect.TypeFor[bool](), "Tries": reflect.TypeFor[int](),
 		"BytesIn": reflect.TypeFor[int64](), "BytesOut": reflect.TypeFor[int64](),
 		"Total": reflect.TypeFor[time.Duration](), "Queue": reflect.TypeFor[time.Duration](),
 		"Overhead": reflect.TypeFor[time.Duration](), "FirstToken": reflect.TypeFor[time.Duration](),

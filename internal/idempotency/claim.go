@@ -15,10 +15,14 @@ const firstStep = 4 << 10
 type Claim struct {
 	store *Store
 	entry *entry
+	says  Answer // what the answer is, but for its body
 	body  []byte
 	lost  bool // too long, or no room: nothing is gathered any more
 	ended bool
 }
+
+// Begin says what the answer is, but for its body.
+func (c *Claim) Begin(a Answer) { c.says = a }
 
 // Append gathers a piece of the answer's body, which is copied.
 func (c *Claim) Append(p []byte) {
@@ -55,10 +59,9 @@ func (c *Claim) lose() {
 	c.body, c.lost = nil, true
 }
 
-// Keep ends the claim with what was gathered: asked for again until expires, the
-// key gets a, whose Body is filled in. An answer that was too long is not kept: the
-// key is free again.
-func (c *Claim) Keep(a Answer, expires time.Time) {
+// Keep ends the claim with what was gathered: until expires it is what the key was
+// answered. An answer that was too long is not kept: the key is free again.
+func (c *Claim) Keep(expires time.Time) {
 	if c.ended {
 		return
 	}
@@ -66,6 +69,7 @@ func (c *Claim) Keep(a Answer, expires time.Time) {
 		c.Drop()
 		return
 	}
+	a := c.says
 	a.Body = bytes.Clone(c.body)
 	surplus := int64(cap(c.body) - len(a.Body))
 	s := c.store

@@ -28,8 +28,9 @@ func answer(t testing.TB, s *Store, tenant, key, body string, expires time.Time)
 	t.Helper()
 	f := s.Ask(tenant, []byte(key), one, noon)
 	require.Equal(t, First, f.Verdict, "%s %s", tenant, key)
+	f.Claim.Begin(Answer{Status: 200, ContentType: "text/plain"})
 	f.Claim.Append([]byte(body))
-	f.Claim.Keep(Answer{Status: 200, ContentType: "text/plain"}, expires)
+	f.Claim.Keep(expires)
 }
 
 // consistent checks every count of s against what is there.
@@ -84,13 +85,14 @@ func TestAsk(t *testing.T) {
 	consistent(t, s)
 
 	piece := []byte("hello ")
+	first.Claim.Begin(Answer{Status: 200, ContentType: "text/plain", Events: true})
 	first.Claim.Append(piece)
 	copy(piece, "HELLO ")
 	first.Claim.Append([]byte("world"))
-	first.Claim.Keep(Answer{Status: 200, ContentType: "text/plain", Events: true}, noon.Add(time.Hour))
+	first.Claim.Keep(noon.Add(time.Hour))
 	first.Claim.Append([]byte("!"))
 	first.Claim.Drop() // what has ended stays as it is
-	first.Claim.Keep(Answer{Status: 500}, noon)
+	first.Claim.Keep(noon)
 	want := &Answer{Status: 200, ContentType: "text/plain", Events: true, Body: []byte("hello world")}
 	for _, after := range []time.Duration{0, time.Hour - 1} {
 		assert.Equal(t, Found{Verdict: Kept, Answer: want}, s.Ask("a", []byte("k"), one, noon.Add(after)))
@@ -114,7 +116,7 @@ func TestAnswersThatAreTooLong(t *testing.T) {
 		}
 		consistent(t, s)
 		assert.Equal(t, Running, s.Ask("a", []byte("k"), one, noon).Verdict)
-		claim.Keep(Answer{Status: 200}, noon.Add(time.Hour))
+		claim.Keep(noon.Add(time.Hour))
 		consistent(t, s)
 		found := s.Ask("a", []byte("k"), one, noon)
 		if kept {
@@ -233,7 +235,7 @@ func TestOneDoesTheWork(t *testing.T) {
 						f.Claim.Drop() // it failed: somebody does it again
 					} else if f.Verdict == First {
 						f.Claim.Append([]byte(want))
-						f.Claim.Keep(Answer{Status: 200}, time.Now().Add(time.Hour))
+						f.Claim.Keep(time.Now().Add(time.Hour))
 					}
 				}
 			}
@@ -269,7 +271,7 @@ func TestAnyOrder(t *testing.T) {
 			c.Drop()
 			claims = append(claims[:i], claims[i+1:]...)
 		case 1:
-			c.Keep(Answer{Status: 200}, now.Add(time.Duration(r.IntN(600))*time.Second))
+			c.Keep(now.Add(time.Duration(r.IntN(600)) * time.Second))
 			claims = append(claims[:i], claims[i+1:]...)
 		default:
 			c.Append(make([]byte, r.IntN(20_000)))

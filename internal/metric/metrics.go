@@ -25,6 +25,7 @@ type Metrics struct {
 	streamTruncations atomic.Uint64
 	panics            atomic.Uint64
 	operations        operations
+	idempotency       idempotency
 
 	mu       sync.Mutex // guards the fields below, not what they point at
 	build    []string   // labels of helixflow_build_info
@@ -131,6 +132,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.sample(clientDisconnects.name, m.clientDisconnects.Load())
 	t.family(streamTruncations)
 	t.sample(streamTruncations.name, m.streamTruncations.Load())
+	m.idempotency.write(&t)
 	t.family(panics)
 	t.sample(panics.name, m.panics.Load())
 	m.operations.write(&t)

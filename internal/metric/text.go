@@ -34,6 +34,10 @@ var (
 	tlsCertificateDays  = family{"helixflow_tls_certificate_days_left", "gauge", "Days until then; below zero when it has run out."}
 	accessLogLines      = family{"helixflow_access_log_lines_total", "counter", "Lines of the access log; dropped ones had no room or could not be written."}
 	accessLogFailures   = family{"helixflow_access_log_failures_total", "counter", "Writes to the access log that failed."}
+	idempotencyRequests = family{"helixflow_idempotency_requests_total", "counter", "Requests with an idempotency key, by what was known of it: first, running, replayed, reused."}
+	idempotencyAnswers  = family{"helixflow_idempotency_answers", "gauge", "Answers kept for idempotency keys now."}
+	idempotencyBytes    = family{"helixflow_idempotency_bytes", "gauge", "Memory they use, with those that are being gathered."}
+	idempotencyDropped  = family{"helixflow_idempotency_dropped_total", "counter", "Answers that made room for others before their time (evicted), or were too long to be kept, or found no room (refused)."}
 	panics              = family{"helixflow_panics_total", "counter", "Panics that were caught."}
 )
 
