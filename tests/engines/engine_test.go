@@ -1,0 +1,111 @@
+//go:build engines
+
+// The engines: how each is started, and what it does in its own way.
+
+package engines
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+// engine is one kind of server.
+type engine struct {
+	name   string // of its folder, and in the router's configuration
+	form   string // of its model, for model.py
+	chat   func(python, model, host, port string) []string
+	embed  func(python, model, host, port string) []string // nil if the same process does both
+	env    []string
+	series series
+	die    func(t *testing.T, p *process) // as it does in life; it need not come back
+	quirks quirks
+}
+
+// series are names of its metrics.
+type series struct {
+	running, waiting, generated string
+}
+
+// quirks are what it does in its own way.
+type quirks struct {
+	lastWords     string // of a stream that it dies on, or the router's in the place of it
+	dyingEnds     bool   // and it ends that stream as if it were whole
+	usageWithText bool   // of a stream of completions: usage comes with the last choice, not by itself
+	revives       bool   // a new process is there in a moment
+	distracted    bool   // it looks for who has left only after a second without anything to say to others
+}
+
+func TestLlamaCpp(t *testing.T) {
+	runChecks(t, &engine{
+		name: "llamacpp",
+		form: "gguf",
+		chat: func(python, model, host, port string) []string {
+			return []string{python, filepath.Join("llamacpp", "serve.py"), model, host, port}
+		},
+		series: series{
+			running:   "llamacpp:requests_processing",
+			waiting:   "llamacpp:requests_deferred",
+			generated: "llamacpp:tokens_predicted_total",
+		},
+		die:    func(_ *testing.T, p *process) { p.kill() },
+		quirks: quirks{lastWords: `"code":"upstream_interrupted"`, usageWithText: true, revives: true, distracted: true},
+	})
+}
+
+func TestVLLM(t *testing.T) {
+	serve := func(python, model, host, port string, args ...string) []string {
+		return append([]string{
+			python, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", "tiny",
+			"--host", host, "--port", port, "--dtype", "float32", "--enforce-eager", "--max-num-seqs", "2",
+		}, args...)
+	}
+	runChecks(t, &engine{
+		name: "vllm",
+		form: "hf",
+		chat: func(python, model, host, port string) []string {
+			return serve(python, model, host, port, "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+		},
+		embed: func(python, model, host, port string) []string {
+			return serve(python, model, host, port, "--runner", "pooling")
+		},
+		env: []string{
+			"VLLM_CPU_KVCACHE_SPACE=1", "VLLM_CPU_OMP_THREADS_BIND=nobind", "OMP_NUM_THREADS=1",
+			"VLLM_NO_USAGE_STATS=1", "HF_HUB_OFFLINE=1",
+		},
+		series: series{
+			running:   "vllm:num_requests_running",
+			waiting:   "vllm:num_requests_waiting",
+			generated: "vllm:generation_tokens_total",
+		},
+		die:    func(t *testing.T, p *process) { p.killChild(t, "VLLM::EngineCor") },
+		quirks: quirks{lastWords: `"message": "EngineCore encountered an issue.`, dyingEnds: true},
+	})
+}
+
+// runChecks puts a router before an engine and makes a subtest of each check.
+func runChecks(t *testing.T, e *engine) {
+	w := newWorld(t, e)
+	for _, check := range []struct {
+		name string
+		run  func(t *testing.T, w *world)
+	}{
+		{"health", checkHealth},
+		{"metrics", checkMetrics},
+		{"front", checkFront},
+		{"unary", checkUnary},
+		{"stream", checkStream},
+		{"usage", checkUsage},
+		{"responses", checkResponses},
+		{"tools", checkTools},
+		{"schema", checkSchema},
+		{"embeddings", checkEmbeddings},
+		{"errors", checkErrors},
+		{"many", checkMany},
+		{"connections", checkConnections},
+		{"cancel", checkCancel},
+		{"stall", checkStall},
+		{"death", checkDeath},
+	} {
+		t.Run(check.name, func(t *testing.T) { check.run(t, w) })
+	}
+}
