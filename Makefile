@@ -65,6 +65,10 @@ compat-record: build ## the same, and what they find becomes the table in docs/r
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration -parallel 5 ./tests/compat/ -record
 	$(GO) generate ./tests
 
+.PHONY: engines
+engines: build ## llama.cpp and vLLM behind the built binary; 6 GB, some minutes; RUN=LlamaCpp: one of them
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags engines -timeout 30m ./tests/engines -run 'Test$(RUN)'
+
 # The fuzzer takes one target of one package at a time. A target that fails
 # leaves its input under testdata/fuzz; commit it with the fix.
 .PHONY: fuzz
@@ -111,9 +115,9 @@ fmt: ## format with gofumpt
 .PHONY: lint
 lint: ## vet, staticcheck, gofumpt, and whether the other systems still build
 	$(GO) vet $(PKG)
-	$(GO) vet -tags integration,long $(PKG)
+	$(GO) vet -tags integration,long,engines $(PKG)
 	$(GO) -C tests/compat/go vet ./...
-	$(TOOL) staticcheck -tags integration,long $(PKG)
+	$(TOOL) staticcheck -tags integration,long,engines $(PKG)
 	@unformatted=$$($(TOOL) gofumpt -l .) && \
 		test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 	@set -eu; for os in $(CROSS); do \

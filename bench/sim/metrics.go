@@ -75,7 +75,7 @@ func metricsPage(model string, s Stats, c Counters, f *figures) string {
 	fmt.Fprintf(p, "# HELP vllm:cache_config_info The KV cache.\n# TYPE vllm:cache_config_info gauge\n"+
 		"vllm:cache_config_info{block_size=\"%d\",enable_prefix_caching=\"True\",engine=\"0\",num_gpu_blocks=\"%d\"} 1\n", BlockTokens, c.BlocksTotal)
 	p.histogram("vllm:time_to_first_token_seconds", "Arrival to first token.", &f.ttft)
-	p.histogram("vllm:time_per_output_token_seconds", "From one token to the next.", &f.perToken)
+	p.histogram("vllm:inter_token_latency_seconds", "From one token to the next.", &f.perToken)
 	p.histogram("vllm:e2e_request_latency_seconds", "Arrival to last token.", &f.total)
 	return p.String()
 }

@@ -434,7 +434,7 @@ func TestMetricsAndStats(t *testing.T) {
 		`vllm:cache_config_info{block_size="16",enable_prefix_caching="True",engine="0",num_gpu_blocks="8192"} 1`,
 		`vllm:time_to_first_token_seconds_bucket{engine="0",model_name="gpu-a",le="+Inf"} 1`,
 		`vllm:time_to_first_token_seconds_count{engine="0",model_name="gpu-a"} 1`,
-		`vllm:time_per_output_token_seconds_count{engine="0",model_name="gpu-a"} 2`,
+		`vllm:inter_token_latency_seconds_count{engine="0",model_name="gpu-a"} 2`,
 		`vllm:e2e_request_latency_seconds_count{engine="0",model_name="gpu-a"} 1`,
 	} {
 		require.Contains(t, page, want+"\n")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -131,6 +132,35 @@ func TestFaultAppendBody(t *testing.T) {
 	f("cut", `{"detail":[{"type":"missing","loc":["body","messages"],"msg":"Field required","input":{"prompt":"aaaa`, object(`"messages: Field required"`, "server_error", `"messages"`, "null"), 0)
 	f("cut, object", `{"error":{"message":"m","type":"t","code":500,"trace":"aaaa`, object(`"m"`, "t", "null", "null"), 500)
 	f("trailing", `{"error":{"message":"m","type":"t","param":null,"code":null}} x`, object(`"m"`, "t", "null", "null"), 0)
+}
+
+// What engines answered to requests that are wrong, as tests/engines caught it.
+func TestFaultsOfEngines(t *testing.T) {
+	files, err := filepath.Glob("../../tests/engines/testdata/*/errors.json")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var answers []struct {
+			Name   string
+			Status int
+			Body   string
+		}
+		require.NoError(t, json.Unmarshal(text, &answers))
+		for _, a := range answers {
+			if a.Status < 400 {
+				continue
+			}
+			fault := ReadFault([]byte(a.Body))
+			b := fault.AppendBody(nil, faultDefault)
+			requireRegular(t, b)
+			assert.NotContains(t, string(b), faultDefault.Message, "%s: %s", file, a.Name)
+			if fault.Status != 0 {
+				assert.Equal(t, a.Status, fault.Status, "%s: %s", file, a.Name)
+			}
+		}
+	}
 }
 
 // However long what a backend says, what a client reads is not.

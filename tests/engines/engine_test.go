@@ -30,6 +30,7 @@ type series struct {
 type quirks struct {
 	lastWords     string // of a stream that it dies on, or the router's in the place of it
 	dyingEnds     bool   // and it ends that stream as if it were whole
+	countsOne     bool   // of several choices, usage has the tokens of one
 	usageWithText bool   // of a stream of completions: usage comes with the last choice, not by itself
 	revives       bool   // a new process is there in a moment
 	distracted    bool   // it looks for who has left only after a second without anything to say to others
@@ -48,7 +49,7 @@ func TestLlamaCpp(t *testing.T) {
 			generated: "llamacpp:tokens_predicted_total",
 		},
 		die:    func(_ *testing.T, p *process) { p.kill() },
-		quirks: quirks{lastWords: `"code":"upstream_interrupted"`, usageWithText: true, revives: true, distracted: true},
+		quirks: quirks{lastWords: `"code":"upstream_interrupted"`, countsOne: true, usageWithText: true, revives: true, distracted: true},
 	})
 }
 
@@ -78,7 +79,7 @@ func TestVLLM(t *testing.T) {
 			generated: "vllm:generation_tokens_total",
 		},
 		die:    func(t *testing.T, p *process) { p.killChild(t, "VLLM::EngineCor") },
-		quirks: quirks{lastWords: `"message": "EngineCore encountered an issue.`, dyingEnds: true},
+		quirks: quirks{lastWords: "EngineCore encountered an issue.", dyingEnds: true},
 	})
 }
 

@@ -59,7 +59,7 @@ type mistake struct {
 	Body   string `json:"body"`
 
 	request string
-	ours    int // what the router answers itself, in the place of the engine
+	ours    int // the status that the router answers itself, so that no engine sees it; 0 for what it passes on
 }
 
 func mistakes() []*mistake {
@@ -68,6 +68,9 @@ func mistakes() []*mistake {
 	post := func(name, path, request string) *mistake {
 		return &mistake{Name: name, Method: http.MethodPost, Path: path, request: request}
 	}
+	ours := func(status int, name, method, path, request string) *mistake {
+		return &mistake{Name: name, Method: method, Path: path, request: request, ours: status}
+	}
 	return []*mistake{
 		post("prompt too long", chat, `{"model":"tiny","messages":[{"role":"user","content":"`+long+`"}]}`),
 		post("prompt too long, streamed", chat, `{"model":"tiny","stream":true,"messages":[{"role":"user","content":"`+long+`"}]}`),
@@ -75,7 +78,7 @@ func mistakes() []*mistake {
 		post("more tokens than fit", chat, `{"model":"tiny","max_tokens":1000000,"logit_bias":{"1":100},`+hello+`}`),
 		post("unknown model", chat, `{"model":"nobody-has-it","max_tokens":1,`+hello+`}`),
 		post("no messages", chat, `{"model":"tiny"}`),
-		post("messages are a text", chat, `{"model":"tiny","messages":"hello"}`),
+		ours(http.StatusBadRequest, "messages are a text", http.MethodPost, chat, `{"model":"tiny","messages":"hello"}`),
 		post("empty messages", chat, `{"model":"tiny","max_tokens":1,"messages":[]}`),
 		post("a message without a role", chat, `{"model":"tiny","max_tokens":1,"messages":[{"content":"hello"}]}`),
 		post("temperature is a text", chat, `{"model":"tiny","max_tokens":1,"temperature":"hot",`+hello+`}`),
@@ -86,9 +89,9 @@ func mistakes() []*mistake {
 		post("no prompt", "/v1/completions", `{"model":"tiny"}`),
 		post("embeddings of nothing", "/v1/embeddings", `{"model":"tiny","input":[]}`),
 		post("rerank", "/v1/rerank", `{"model":"tiny","query":"a","documents":["b"]}`),
-		post("body that is not JSON", chat, `{"model":"tiny",`),
-		post("unknown path", "/v1/nothing", `{"model":"tiny"}`),
-		{Name: "wrong method", Method: http.MethodGet, Path: chat, ours: http.StatusMethodNotAllowed},
+		ours(http.StatusBadRequest, "body that is not JSON", http.MethodPost, chat, `{"model":"tiny",`),
+		ours(http.StatusNotFound, "unknown path", http.MethodPost, "/v1/nothing", `{"model":"tiny"}`),
+		ours(http.StatusMethodNotAllowed, "wrong method", http.MethodGet, chat, ""),
 	}
 }
 
@@ -112,14 +115,28 @@ func checkErrors(t *testing.T, w *world) {
 	golden(t, w, "errors.json", text.String())
 }
 
-// passesOn sends a mistake through the router.
+// passesOn sends a mistake through the router: its client reads OpenAI's error
+// object, with the engine's status and words.
 func (w *world) passesOn(t *testing.T, m *mistake) {
 	request := strings.NewReplacer(`"model":"tiny"`, `"model":"llama"`, `"model":"nobody-has-it"`, `"model":"unknown"`).Replace(m.request)
 	got := w.ask(t, m.Method, w.router.url(m.Path), request)
-	want := m.Status
 	if m.ours != 0 {
-		want = m.ours
+		assert.Equal(t, m.ours, got.status, got.body)
+		return
 	}
-	assert.Equal(t, want, got.status, got.body)
-	t.Log(got.status, got.body)
+	require.Equal(t, m.Status, got.status, got.body)
+	if m.Status < 400 {
+		return
+	}
+	assert.True(t, strings.HasPrefix(got.kind, "application/json"), got.kind)
+	for _, key := range []string{".error.code", ".error.message", ".error.param", ".error.type"} {
+		assert.Contains(t, shape(t, got.body), key)
+	}
+	var engines, routers struct {
+		Error  struct{ Message string }
+		Detail string
+	}
+	require.NoError(t, json.Unmarshal([]byte(m.Body), &engines))
+	require.NoError(t, json.Unmarshal([]byte(got.body), &routers))
+	assert.Equal(t, engines.Error.Message+engines.Detail, routers.Error.Message)
 }

@@ -69,21 +69,12 @@ func checkConnections(t *testing.T, w *world) {
 func (w *world) leave(t *testing.T, body string, enough func() bool) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.router.url("/v1/chat/completions"), strings.NewReader(body))
-	require.NoError(t, err)
-	req.Header.Set("Authorization", "Bearer "+w.key)
-	req.Header.Set("Content-Type", "application/json")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		resp, err := w.web.Do(req)
-		if err != nil {
-			return
-		}
-		defer func() { _ = resp.Body.Close() }()
-		buffer := make([]byte, 4<<10)
-		for err == nil {
-			_, err = resp.Body.Read(buffer)
+		if resp, err := w.try(ctx, http.MethodPost, w.router.url("/v1/chat/completions"), body); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
 		}
 	}()
 	require.Eventually(t, enough, patience, 5*time.Millisecond)
@@ -113,7 +104,8 @@ func (w *world) idle(t *testing.T) time.Duration {
 }
 
 // checkCancel holds that an engine stops when its client has left: while it
-// streams, while it works on a whole answer, and while the request waits there.
+// reads the prompt, while it streams, while it works on a whole answer, and while
+// the request waits there.
 func checkCancel(t *testing.T, w *world) {
 	left := w.routerHas(t, "helixflow_client_disconnects_total")
 	f := func(name, body string) {
@@ -125,6 +117,7 @@ func checkCancel(t *testing.T, w *world) {
 		assert.Less(t, made, 30000.0)
 		t.Logf("%s: idle after %v, %.0f of 30000 tokens made", name, took, made)
 	}
+	f("prompt", strings.Replace(endless, `"hello"`, `"`+strings.Repeat("hello ", 5000)+`"`, 1))
 	f("stream", endless)
 	f("whole answer", strings.Replace(endless, `"stream":true,`, "", 1))
 
@@ -141,7 +134,8 @@ func checkCancel(t *testing.T, w *world) {
 	release()
 	wg.Wait()
 	t.Logf("idle %v after two streams and one that waited", w.idle(t))
-	require.Eventually(t, func() bool { return w.routerHas(t, "helixflow_client_disconnects_total")-left == 5 }, patience, 5*time.Millisecond)
+	w.settled(t)
+	assert.InDelta(t, 6, w.routerHas(t, "helixflow_client_disconnects_total")-left, 0)
 }
 
 // breaks begins a stream, does something to the engine in the middle of it, and
@@ -196,7 +190,7 @@ func checkDeath(t *testing.T, w *world) {
 	assert.Equal(t, w.quirks.dyingEnds, proper)
 	w.becomes(t, "chat", "unhealthy")
 	_, reason := w.state(t, "chat")
-	t.Log(reason)
+	t.Logf("seen as %s", reason)
 	w.refuses(t)
 	if !w.quirks.revives {
 		return

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,6 +70,7 @@ type world struct {
 	admin       string // URL
 	key         string
 	web         http.Client
+	asked       atomic.Int64 // requests sent to the router
 }
 
 func newWorld(t *testing.T, e *engine) *world {
@@ -174,17 +176,24 @@ func (w *world) routerHas(t *testing.T, name string, labels ...string) float64 {
 	return w.figure(t, w.admin+"/metrics", name, labels...)
 }
 
+// settled waits until the router has done with all that it was asked: it counts
+// a request only after the client has its last byte.
+func (w *world) settled(t *testing.T) {
+	require.Eventually(t, func() bool {
+		return w.routerHas(t, "helixflow_requests_total") == float64(w.asked.Load())
+	}, patience, 5*time.Millisecond, "%d requests are not done", w.asked.Load())
+}
+
 // counts notes what the router has counted of a model's tokens. The function it
-// returns waits for the end of one request, and holds that it had so many.
-func (w *world) counts(t *testing.T, model, direction string) (settle func(tokens int)) {
+// returns holds that there were so many since.
+func (w *world) counts(t *testing.T, model, direction string) (since func(tokens int)) {
 	count := func() float64 {
+		w.settled(t)
 		return w.routerHas(t, "helixflow_tokens_total", `model="`+model+`"`, `type="`+direction+`"`)
 	}
-	finished := func() float64 { return w.routerHas(t, "helixflow_requests_total", `model="`+model+`"`) }
-	before, requests := count(), finished()
+	before := count()
 	return func(tokens int) {
 		t.Helper()
-		require.Eventually(t, func() bool { return finished() > requests }, patience, 5*time.Millisecond)
 		assert.InDelta(t, tokens, count()-before, 0, "%s tokens of %s", direction, model)
 	}
 }
