@@ -7,13 +7,19 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.openai.client.OpenAIClient;
 import com.openai.client.okhttp.OpenAIOkHttpClient;
 import com.openai.core.JsonValue;
+import com.openai.core.MultipartField;
 import com.openai.core.RequestOptions;
+import com.openai.core.http.HttpResponse;
 import com.openai.core.http.StreamResponse;
 import com.openai.errors.OpenAIException;
 import com.openai.errors.OpenAIServiceException;
 import com.openai.helpers.ChatCompletionAccumulator;
 import com.openai.models.FunctionDefinition;
 import com.openai.models.FunctionParameters;
+import com.openai.models.audio.speech.SpeechCreateParams;
+import com.openai.models.audio.transcriptions.TranscriptionCreateParams;
+import com.openai.models.audio.transcriptions.TranscriptionStreamEvent;
+import com.openai.models.audio.translations.TranslationCreateParams;
 import com.openai.models.chat.completions.ChatCompletion;
 import com.openai.models.chat.completions.ChatCompletionContentPart;
 import com.openai.models.chat.completions.ChatCompletionContentPartImage;
@@ -34,6 +40,9 @@ import com.openai.models.responses.Response;
 import com.openai.models.responses.ResponseCreateParams;
 import com.openai.models.responses.ResponseStreamEvent;
 import java.io.BufferedReader;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.io.PrintWriter;
@@ -50,7 +59,7 @@ import java.util.stream.Collectors;
 
 public final class Driver {
     private interface Verb {
-        void perform(JsonNode order, ObjectNode answer);
+        void perform(JsonNode order, ObjectNode answer) throws IOException;
     }
 
     /** What the client makes a schema of. */
@@ -72,6 +81,10 @@ public final class Driver {
         Map.entry("structured-responses", Driver::structuredResponses),
         Map.entry("image", Driver::image),
         Map.entry("embed", Driver::embed),
+        Map.entry("speak", Driver::speak),
+        Map.entry("transcribe", Driver::transcribe),
+        Map.entry("transcribe-stream", Driver::transcribeStream),
+        Map.entry("translate", Driver::translate),
         Map.entry("respond", Driver::respond),
         Map.entry("respond-stream", Driver::respondStream),
         Map.entry("complete", Driver::complete),
@@ -116,7 +129,7 @@ public final class Driver {
                 .put("retry_after", header(e, "retry-after"));
         } catch (OpenAIException e) {
             failure(answer, e);
-        } catch (RuntimeException e) {
+        } catch (IOException | RuntimeException e) {
             var text = new StringWriter();
             e.printStackTrace(new PrintWriter(text));
             answer.put("bug", text.toString());
@@ -294,6 +307,43 @@ public final class Driver {
         List<String> list = new ArrayList<>();
         o.get("prompts").forEach(p -> list.add(p.asText()));
         return list;
+    }
+
+    private static void speak(JsonNode o, ObjectNode answer) throws IOException {
+        var q = SpeechCreateParams.builder().model(o.get("model").asText()).voice("alloy").input(o.get("prompt").asText());
+        try (HttpResponse r = by(o).audio().speech().create(q.build())) {
+            answer.put("audio", r.body().readAllBytes());
+        }
+    }
+
+    private static MultipartField<InputStream> file(JsonNode o) throws IOException {
+        InputStream bytes = new ByteArrayInputStream(o.get("audio").binaryValue());
+        return MultipartField.<InputStream>builder().value(bytes).filename("sound.mp3").build();
+    }
+
+    private static TranscriptionCreateParams transcription(JsonNode o) throws IOException {
+        return TranscriptionCreateParams.builder().model(o.get("model").asText()).file(file(o)).build();
+    }
+
+    private static void transcribe(JsonNode o, ObjectNode answer) throws IOException {
+        answer.put("text", by(o).audio().transcriptions().create(transcription(o)).asTranscription().text());
+    }
+
+    private static void transcribeStream(JsonNode o, ObjectNode answer) throws IOException {
+        var text = new StringBuilder();
+        ArrayNode events = answer.putArray("events");
+        try (StreamResponse<TranscriptionStreamEvent> stream = by(o).audio().transcriptions().createStreaming(transcription(o))) {
+            stream.stream().forEach(event -> {
+                events.add(event._json().orElseThrow().convert(JsonNode.class).get("type").asText());
+                event.transcriptTextDelta().ifPresent(delta -> answer.put("text", text.append(delta.delta()).toString()));
+            });
+        }
+    }
+
+    @SuppressWarnings("deprecation") // of OpenAI's; engines have it
+    private static void translate(JsonNode o, ObjectNode answer) throws IOException {
+        var q = TranslationCreateParams.builder().model(o.get("model").asText()).file(file(o)).build();
+        answer.put("text", by(o).audio().translations().create(q).asTranslation().text());
     }
 
     private static ResponseCreateParams.Builder request(JsonNode o) {
