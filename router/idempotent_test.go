@@ -92,12 +92,11 @@ func TestIdempotencyKey(t *testing.T) {
 	f("an error in a stream", stream(ev1, errFrame, evDone), streaming, true)
 
 	// Usage counts once, and an answer from memory is no work of a backend's.
-	var metrics strings.Builder
-	w.metrics.WritePrometheus(&metrics)
-	assert.Contains(t, metrics.String(), `helixflow_tokens_total{model="m",type="input"} 14`+"\n") // unary and stream
-	assert.Contains(t, metrics.String(), `helixflow_idempotency_requests_total{result="replayed"} 6`+"\n")
-	assert.Contains(t, metrics.String(), "helixflow_idempotency_answers 6\n")
-	assert.Contains(t, metrics.String(), `helixflow_idempotency_dropped_total{reason="refused"} 2`+"\n")
+	metrics := w.scrape(t)
+	assert.Contains(t, metrics, `helixflow_tokens_total{model="m",type="input"} 14`+"\n") // unary and stream
+	assert.Contains(t, metrics, `helixflow_idempotency_requests_total{result="replayed"} 6`+"\n")
+	assert.Contains(t, metrics, "helixflow_idempotency_answers 6\n")
+	assert.Contains(t, metrics, `helixflow_idempotency_dropped_total{reason="refused"} 2`+"\n")
 }
 
 func TestIdempotencyKeyOfAnother(t *testing.T) {
@@ -208,7 +207,7 @@ func TestIdempotencyKeyOfWhoLeft(t *testing.T) {
 	require.NoError(t, conn.Close())
 	<-left
 	c.answers(sseHead + chunkOf(ev1+evFin+evDone) + lastChunk)
-	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
+	w.settled(t)
 	assert.Zero(t, w.srv.answers.Stats().Bytes)
 	a := w.ask(t, withIdempotencyKey(streaming, "k"))
 	assert.Equal(t, 200, a.status)

@@ -157,9 +157,7 @@ func TestAnswersUnderAnotherName(t *testing.T) {
 
 	chunk := strings.NewReplacer("chat.completion", "chat.completion.chunk", "message", "delta").Replace(whole)
 	w := f("no stream though asked for", answerOf(200, jsonType, whole), streaming, 200, events, "data: "+chunk+"\n\n"+evDone)
-	var metrics strings.Builder
-	w.metrics.WritePrometheus(&metrics)
-	assert.Contains(t, metrics.String(), `helixflow_tokens_total{model="m",type="input"} 7`)
+	assert.Contains(t, w.scrape(t), `helixflow_tokens_total{model="m",type="input"} 7`)
 	f("no stream, nor a result", answerOf(200, jsonType, `{"id":"1"}`), streaming, 502, jsonType, madeNoSense)
 	f("no stream, and lines", answerOf(200, "application/x-ndjson", whole+"\n"+whole+"\n"), streaming, 502, jsonType, madeNoSense)
 }

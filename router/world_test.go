@@ -88,13 +88,28 @@ func newWorld(t testing.TB, config string, opts ...func(*Options)) *world {
 	served := make(chan error, 1)
 	go func() { served <- w.srv.Serve(ln.(*net.TCPListener)) }()
 	t.Cleanup(func() {
-		require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond, "requests in flight")
+		w.settled(t)
 		w.srv.Drain(t.Context(), 0, 2*time.Second)
 		require.NoError(t, <-served)
 		w.srv.Close()
 		w.fleet.Close()
 	})
 	return w
+}
+
+// settled waits until every request is over, its account included.
+func (w *world) settled(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond, "requests in flight")
+}
+
+// scrape is the metrics of every request that was answered.
+func (w *world) scrape(t testing.TB) string {
+	t.Helper()
+	w.settled(t)
+	var b strings.Builder
+	w.metrics.WritePrometheus(&b)
+	return b.String()
 }
 
 func (w *world) compile(t testing.TB, config string) *Snapshot {
