@@ -15,6 +15,9 @@ const (
 	KindKeyInQuery                      // a credential stands in the query string
 	KindUnauthenticated                 // no credential, or none we know
 	KindIdentityUnavailable             // what would tell who asks is not here now
+	KindAddressForbidden                // a good key, from an address it may not come from
+	KindAuthThrottled                   // too many credentials of no use came from this address
+	KindEndpointForbidden               // this key may not call this endpoint
 	KindModelForbidden                  // the model exists, this key may not use it
 	KindModelNotFound                   // no route has this name
 	KindNotFound                        // no such path
@@ -52,6 +55,9 @@ var kindNames = [NumKinds]string{
 	KindKeyInQuery:          "key_in_query",
 	KindUnauthenticated:     "unauthenticated",
 	KindIdentityUnavailable: "identity_unavailable",
+	KindAddressForbidden:    "address_forbidden",
+	KindAuthThrottled:       "auth_throttled",
+	KindEndpointForbidden:   "endpoint_forbidden",
 	KindModelForbidden:      "model_forbidden",
 	KindModelNotFound:       "model_not_found",
 	KindNotFound:            "not_found",

@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"strings"
 	"time"
-
-	"github.com/helixflow/helixflow/internal/clientaddr"
 )
 
 // Entry is a key as configuration names it.
@@ -214,7 +212,7 @@ func (b *Builder) rights(e *Entry) (*Rights, error) {
 		return nil, err
 	}
 	if len(s.From) > 0 {
-		r.From = clientaddr.New(s.From)
+		r.From = Addresses(s.From)
 	}
 	b.ring.rights = append(b.ring.rights, r)
 	if !s.Own {

@@ -5,6 +5,7 @@ package authn
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,11 +38,11 @@ func (p *Principal) Expires() time.Time {
 // but Tenant grants everything, except Grants. It is immutable once published.
 type Rights struct {
 	Tenant    string
-	Debug     bool                // may ask for x-helixflow-decision
-	Models    ModelGrant          // of the tenant
-	KeyModels ModelGrant          // of the key besides: both must cover a model
-	Endpoints EndpointGrant       // operations it may call
-	From      *clientaddr.Trusted // addresses it may call from; nil for all
+	Debug     bool          // may ask for x-helixflow-decision
+	Models    ModelGrant    // of the tenant
+	KeyModels ModelGrant    // of the key besides: both must cover a model
+	Endpoints EndpointGrant // operations it may call
+	From      *AddressGrant // addresses it may call from; nil for all
 
 	// Number counts the rights of one keyring from 0: for what a snapshot keeps
 	// beside them.
@@ -90,7 +91,18 @@ func (r *Rights) MayCall(op helixflow.Op) bool { return r.Endpoints.Has(op) }
 
 // MayCallFrom reports whether the caller may be at this address. An address that
 // is not known is none of a list.
-func (r *Rights) MayCallFrom(a netip.Addr) bool { return r.From == nil || r.From.Contains(a) }
+func (r *Rights) MayCallFrom(a netip.Addr) bool { return r.From == nil || r.From.set.Contains(a) }
+
+// AddressGrant is a list of networks.
+type AddressGrant struct {
+	Prefixes []netip.Prefix // to be shown; nobody changes them
+	set      *clientaddr.Trusted
+}
+
+// Addresses is the grant of these networks, of which it keeps a copy.
+func Addresses(prefixes []netip.Prefix) *AddressGrant {
+	return &AddressGrant{Prefixes: slices.Clone(prefixes), set: clientaddr.New(prefixes)}
+}
 
 // EndpointGrant is a set of operations; the zero value is all of them.
 type EndpointGrant struct{ denied uint64 }
@@ -107,6 +119,16 @@ func Endpoints(patterns []string) EndpointGrant {
 		}
 	}
 	return g
+}
+
+// Names are the operations of the set; nil for all of them.
+func (g EndpointGrant) Names() (names []string) {
+	for op := range helixflow.NumOps {
+		if g.denied != 0 && g.Has(op) {
+			names = append(names, op.String())
+		}
+	}
+	return names
 }
 
 // Has reports whether the operation is in the set.

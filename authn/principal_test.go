@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/helixflow/helixflow"
-	"github.com/helixflow/helixflow/internal/clientaddr"
 )
 
 func TestMayUse(t *testing.T) {
@@ -65,6 +64,8 @@ func TestMayCall(t *testing.T) {
 	f("image_* embeddings", helixflow.OpEmbeddings, true)
 	f("image_* embeddings", helixflow.OpChatCompletions, false)
 	f("responses", helixflow.OpResponsesCompact, false)
+	assert.Equal(t, []string{"embeddings", "image_generations", "image_edits", "image_variations"}, Endpoints([]string{"image_*", "embeddings"}).Names())
+	assert.Nil(t, Endpoints(nil).Names())
 	assert.True(t, new(Rights).MayCall(helixflow.OpSpeech))
 }
 
@@ -75,7 +76,7 @@ func TestMayCallFrom(t *testing.T) {
 		for p := range strings.FieldsSeq(prefixes) {
 			from = append(from, netip.MustParsePrefix(p))
 		}
-		r := Rights{From: clientaddr.New(from)}
+		r := Rights{From: Addresses(from)}
 		var a netip.Addr
 		if addr != "" {
 			a = netip.MustParseAddr(addr)

@@ -24,6 +24,7 @@ func Default() *Config {
 
 			IdempotencyMemory: 64 << 20,
 		},
+		Auth:   Auth{FailuresPerMinute: 20},
 		Limits: defaultLimits(),
 		Log:    Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},
 	}

@@ -133,11 +133,27 @@ func (v boolean) diff(s scope, next value) {
 func (v date) diff(s scope, next value) {
 	shown := func(t time.Time) string {
 		if t.IsZero() {
-			return "never"
+			return v.none
 		}
 		return t.UTC().Format(time.RFC3339)
 	}
 	if now := *next.(date).to; !now.Equal(*v.to) {
+		s.add(Changed, shown(*v.to), shown(now))
+	}
+}
+
+func (v since) diff(s scope, next value) {
+	shown := func(t time.Time) string {
+		switch {
+		case t.IsZero():
+			return "no"
+		case t.Equal(Always):
+			return "yes"
+		default:
+			return t.UTC().Format(time.RFC3339)
+		}
+	}
+	if now := *next.(since).to; !now.Equal(*v.to) {
 		s.add(Changed, shown(*v.to), shown(now))
 	}
 }

@@ -47,6 +47,9 @@ func hintKeys(r *reader, c *Config, now time.Time) {
 			if !key.Expires.IsZero() && !key.Expires.After(now) {
 				r.wrong(at("tenants", i, "keys", j, "expires"), "is past: the key is refused")
 			}
+			if until := key.Previous.Until; !until.IsZero() && !until.After(now) {
+				r.wrong(at("tenants", i, "keys", j, "previous", "until"), "is past: previous can be taken out")
+			}
 		}
 	}
 }

@@ -64,6 +64,11 @@ func TestHints(t *testing.T) {
 	f(append(anonymous, "127.0.0.1:8080", ":8080"), "auth.anonymous: lets in everybody who reaches server.listen, which is not on loopback")
 	f(with("generate: true", "generate: true, expires: 2026-05-31"), "tenants[0].keys[0].expires: is past: the key is refused")
 	f(with("generate: true", "generate: true, expires: 2026-06-02"))
+	rotated := func(until string) []string {
+		return with("generate: true", `hash: "sha256:Zx81kQp0aB3d:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", previous: {hash: "sha256:Zx81kQp0aB3d:57DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU", until: `+until+`}`)
+	}
+	f(rotated("2026-06-02"))
+	f(rotated("2026-05-31"), "tenants[0].keys[0].previous.until: is past: previous can be taken out")
 	f(with("listen:", `trusted_proxies: ["10.0.0.0/8", "0.0.0.0/0"], listen:`), "server.trusted_proxies[1]: believes every client about its own address")
 
 	// what nobody reaches

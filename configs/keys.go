@@ -58,7 +58,7 @@ func serverKeys(s *Server) object {
 		{name: "drain_timeout", value: duration{&s.DrainTimeout, 0, maxDuration}, doc: "After a stop signal: how long running requests may take to end."},
 		{name: "half_close", value: choice{&s.HalfClose, halfCloseModes}, doc: "What a client that closes its sending side means: it left, or nothing.", restart: true},
 		{name: "handover", value: text{&s.Handover}, doc: "Unix socket through which a new process takes the listeners; an absolute path. None when empty.", restart: true},
-		{name: "trusted_proxies", value: prefixes{&s.TrustedProxies}, doc: "Addresses or CIDRs of the proxies whose X-Forwarded-For is believed; nobody's unless listed."},
+		{name: "trusted_proxies", value: prefixes{&s.TrustedProxies, 0}, doc: "Addresses or CIDRs of the proxies whose X-Forwarded-For is believed; nobody's unless listed."},
 		{name: "cors", value: object{
 			{name: "origins", value: texts{&s.CORS.Origins, 0, "none"}, doc: "Origins such as https://app.example.com, or * for any."},
 		}, doc: "Which web pages may call from a browser; none unless listed."},
@@ -77,6 +77,7 @@ func serverKeys(s *Server) object {
 func authKeys(a *Auth) object {
 	return object{
 		{name: "anonymous", value: text{&a.Anonymous}, doc: "The tenant of callers without a key; empty refuses them."},
+		{name: "failures_per_minute", value: count{&a.FailuresPerMinute, 0, 1_000_000}, doc: "How many credentials of no use one client address may bring before it is told to wait with 429; 0 is any number."},
 		{name: "peppers", value: list[Pepper]{&a.Peppers, "pepper", pepperID, zero[Pepper], pepperKeys, 0, 2}, doc: "Secrets for hmac-sha256 key hashes; two while one replaces the other."},
 	}
 }
@@ -103,8 +104,17 @@ func apiKeyKeys(k *Key) object {
 	return object{
 		{name: "name", value: text{&k.Name}, doc: "Unique in the tenant; for logs and metrics.", required: true},
 		{name: "hash", value: text{&k.Hash}, doc: "What `helixflow keys new` prints: sha256:<id>:<digest> or hmac-sha256:<pepper version>:<id>:<digest>."},
+		{name: "previous", value: object{
+			{name: "hash", value: text{&k.Previous.Hash}, doc: "Its hash, with the same id."},
+			{name: "until", value: date{&k.Previous.Until, "none"}, doc: "The moment from which it is refused."},
+		}, doc: "The secret it had before, still good for a while: `helixflow keys new --id` makes another one for an id."},
 		{name: "generate", value: boolean{&k.Generate}, doc: "Make a fresh key at each start and print it once; for trying things out."},
-		{name: "expires", value: date{&k.Expires}, doc: "The moment the key ends: RFC 3339, or a date, which means its first moment in UTC."},
+		{name: "not_before", value: date{&k.NotBefore, "at once"}, doc: "The moment the key begins: RFC 3339, or a date, which means its first moment in UTC."},
+		{name: "expires", value: date{&k.Expires, "never"}, doc: "The moment the key ends: RFC 3339, or a date, which means its first moment in UTC."},
+		{name: "revoked", value: since{&k.Revoked}, doc: "true, or the moment from which it is refused: its line stays, for whoever wonders later."},
+		{name: "models", value: texts{&k.Models, 1, "all"}, doc: "Which of the tenant's models it may use, each perhaps with * at its end; all of them when absent."},
+		{name: "endpoints", value: texts{&k.Endpoints, 1, "all"}, doc: "What it may call, by the names that metrics use, such as chat_completions or image_*; everything when absent."},
+		{name: "from", value: prefixes{&k.From, 1}, doc: "Addresses or CIDRs it may be used from; anywhere when absent."},
 		{name: "limits", value: limitKeys(&k.Limits), doc: "What this key may use of its tenant's."},
 		{name: "debug", value: boolean{&k.Debug}, doc: "The key may ask how it was routed."},
 	}

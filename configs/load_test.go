@@ -26,6 +26,7 @@ func TestReference(t *testing.T) {
 	server.CORS.Origins, server.TrustedProxies = []string{}, []netip.Prefix{}
 	require.Equal(t, server, c.Server)
 	require.Equal(t, Default().Log, c.Log)
+	require.Equal(t, Default().Auth.FailuresPerMinute, c.Auth.FailuresPerMinute)
 	require.Equal(t, defaultModel().Timeouts, c.Models[0].Timeouts)
 
 	require.Equal(t, []Tenant{{
@@ -40,8 +41,16 @@ func TestReference(t *testing.T) {
 		Keys: []Key{
 			{
 				Name: "ci", Hash: "hmac-sha256:1:Zx81kQp0aB3d:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU",
-				Expires: time.Date(2037, 1, 1, 0, 0, 0, 0, time.UTC),
-				Limits:  Limits{RequestsPerMinute: new(int64(60)), Budget: Budget{Per: "month"}, Reserve: "expected"},
+				Previous: PreviousKey{
+					Hash:  "sha256:Zx81kQp0aB3d:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU",
+					Until: time.Date(2036, 12, 24, 12, 0, 0, 0, time.UTC),
+				},
+				NotBefore: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC),
+				Expires:   time.Date(2037, 1, 1, 0, 0, 0, 0, time.UTC),
+				Models:    []string{"llama-*"},
+				Endpoints: []string{"chat_completions", "completions", "embeddings*"},
+				From:      []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
+				Limits:    Limits{RequestsPerMinute: new(int64(60)), Budget: Budget{Per: "month"}, Reserve: "expected"},
 			},
 			{Name: "trial", Generate: true, Limits: defaultLimits()},
 		},

@@ -64,7 +64,7 @@ func (v secretTexts) schema() *schema {
 }
 
 func (v prefixes) schema() *schema {
-	return &schema{Type: "array", Items: &schema{Type: "string"}}
+	return &schema{Type: "array", Items: &schema{Type: "string"}, MinItems: positive(v.min)}
 }
 
 func (v orOff) schema() *schema {
@@ -117,6 +117,10 @@ func (v boolean) schema() *schema {
 
 func (v date) schema() *schema {
 	return &schema{Type: "string", Pattern: `^\d{4}-\d\d-\d\d([Tt].+)?$|` + variablePattern}
+}
+
+func (v since) schema() *schema {
+	return &schema{AnyOf: []*schema{{Type: "boolean"}, {Type: "string", Pattern: `^\d{4}-\d\d-\d\d([Tt].+)?$|` + variablePattern}}}
 }
 
 func (v count) schema() *schema {

@@ -98,7 +98,7 @@ func (v secretTexts) decode(r *reader, n *node) {
 }
 
 func (v prefixes) decode(r *reader, n *node) {
-	if !r.elements(n, 0, math.MaxInt) {
+	if !r.elements(n, v.min, math.MaxInt) {
 		return
 	}
 	*v.to = make([]netip.Prefix, len(n.items))

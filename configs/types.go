@@ -72,6 +72,10 @@ type ServerTLS struct{ Cert, Key string }
 type Auth struct {
 	Anonymous string   // a tenant's name, or "" for nobody
 	Peppers   []Pepper // keyed hashing of API keys; at most two, versions differ
+
+	// FailuresPerMinute is how many credentials of no use one client address may
+	// bring: default 20, 0 for any number.
+	FailuresPerMinute int
 }
 
 // Pepper is one HMAC secret for key hashes, at least 32 bytes.
@@ -93,13 +97,28 @@ type Tenant struct {
 
 // Key is one API key of a tenant: a hash, or Generate to have serve make one.
 type Key struct {
-	Name     string
-	Hash     string    // "sha256:<id>:<base64url>" or "hmac-sha256:<pepper>:<id>:<base64url>"
-	Generate bool      // a fresh key at each start, printed once
-	Expires  time.Time // zero: never; a plain date is its first moment in UTC
-	Debug    bool
-	Limits   Limits
+	Name      string
+	Hash      string      // "sha256:<id>:<base64url>" or "hmac-sha256:<pepper>:<id>:<base64url>"
+	Previous  PreviousKey // the secret it had before, while it is being replaced
+	Generate  bool        // a fresh key at each start, printed once
+	NotBefore time.Time   // zero: no matter; a plain date is its first moment in UTC
+	Expires   time.Time   // zero: never; likewise
+	Revoked   time.Time   // zero: not; from then on it is refused; revoked: true is Always
+	Models    []string    // names or patterns as those of the tenant, besides those; empty means all of them
+	Endpoints []string    // operations it may call, as metrics name them, or patterns of them; empty means all
+	From      []netip.Prefix
+	Debug     bool
+	Limits    Limits
 }
+
+// PreviousKey is the secret that a key had before.
+type PreviousKey struct {
+	Hash  string    // with the key's id; "" for none
+	Until time.Time // from then on it is refused; set where Hash is
+}
+
+// Always is the moment of what holds whenever one looks.
+var Always = time.Unix(0, 0).UTC()
 
 // Pool is a set of interchangeable backends.
 type Pool struct {

@@ -107,6 +107,10 @@ func parseDate(s string) (t time.Time, ok bool) {
 	return t, err == nil
 }
 
+// isMoment reports whether a date can be one of this system's: none of them is
+// the zero time, which means that there is no date.
+func isMoment(t time.Time) bool { return t.Year() >= 1970 }
+
 // formatSize is the shortest text parseSize reads back.
 func formatSize(bytes int64) string {
 	for _, u := range []int{2, 1, 0} {

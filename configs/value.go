@@ -27,8 +27,12 @@ type (
 	secretText struct{ to *secret.Text }
 	secretMap  struct{ to *Headers }
 	boolean    struct{ to *bool }
-	date       struct{ to *time.Time }
-	choice     struct {
+	date       struct {
+		to   *time.Time
+		none string // what it means when there is none
+	}
+	since  struct{ to *time.Time } // a date, or true for Always
+	choice struct {
 		to    *string
 		names []string
 	}
@@ -54,7 +58,10 @@ type (
 		none string // what an empty list means
 	}
 	secretTexts struct{ to *[]secret.Text }
-	prefixes    struct{ to *[]netip.Prefix }
+	prefixes    struct {
+		to  *[]netip.Prefix
+		min int
+	}
 	// list holds elements that begin as fresh makes them; max 0 is no bound.
 	// One is a noun known by its id.
 	list[T any] struct {
@@ -152,11 +159,29 @@ func (v date) decode(r *reader, n *node) {
 		return
 	}
 	t, ok := parseDate(s)
-	if !ok {
+	if !ok || !isMoment(t) {
 		r.report(n.at, "%s is not a date such as 2027-01-01 or a time such as 2027-01-01T09:00:00Z", n.shown())
 		return
 	}
 	*v.to = t
+}
+
+func (v since) decode(r *reader, n *node) {
+	const want = "true, or a date such as 2027-01-01 or a time such as 2027-01-01T09:00:00Z"
+	s, ok := r.textOr(boolNode, n, want)
+	if !ok {
+		return
+	}
+	t, ok := parseDate(s)
+	switch {
+	case s == "true":
+		*v.to = Always
+	case s == "false":
+	case !ok || !isMoment(t):
+		r.report(n.at, "%s is not %s", n.shown(), want)
+	default:
+		*v.to = t
+	}
 }
 
 func (v count) decode(r *reader, n *node) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/configs"
@@ -48,6 +47,7 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 		created:    time.Now().Unix(),
 
 		answersLimit: cfg.Server.IdempotencyMemory,
+		authFailures: cfg.Auth.FailuresPerMinute,
 	}
 	pools := make(map[string]*Pool, len(cfg.Pools))
 	var problems []error
@@ -248,69 +248,4 @@ func jsonContent(name string) []byte {
 	}
 	quoted := openai.AppendJSONString(nil, name)
 	return quoted[1 : len(quoted)-1]
-}
-
-// addTenants builds the keyring and grants each principal its names.
-func (s *Snapshot) addTenants(cfg *configs.Config) error {
-	for _, t := range cfg.Tenants {
-		if t.Idempotency > 0 {
-			if s.lifetimes == nil {
-				s.lifetimes = make(map[string]time.Duration)
-			}
-			s.lifetimes[t.Name] = t.Idempotency
-		}
-		if cfg.Auth.Anonymous == t.Name {
-			s.anonymous = authn.Anonymous(t.Name, t.Models)
-			s.grant(s.anonymous.Rights)
-		}
-	}
-	ring, err := compileKeys(cfg)
-	if err != nil {
-		return fmt.Errorf("cannot make the keyring: %w", err)
-	}
-	for _, r := range ring.Rights() {
-		s.grant(r)
-	}
-	s.keyring = ring
-	return nil
-}
-
-// compileKeys makes the keyring of cfg.
-func compileKeys(cfg *configs.Config) (*authn.Keyring, error) {
-	var peppers []authn.Pepper
-	for _, p := range cfg.Auth.Peppers {
-		peppers = append(peppers, authn.Pepper{Version: p.Version, Secret: p.Secret})
-	}
-	ring, err := authn.NewBuilder(peppers, 0)
-	if err != nil {
-		return nil, err
-	}
-	var problems []error
-	for i := range cfg.Tenants {
-		t := &cfg.Tenants[i]
-		for j := range t.Keys {
-			if err := ring.Add(keyEntry(t, &t.Keys[j])); err != nil {
-				problems = append(problems, fmt.Errorf("cannot add key %q of tenant %q: %w", t.Keys[j].Name, t.Name, err))
-			}
-		}
-	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, err
-	}
-	return ring.Keyring(), nil
-}
-
-func keyEntry(t *configs.Tenant, k *configs.Key) *authn.Entry {
-	return &authn.Entry{
-		Tenant: t.Name, Name: k.Name, Hash: k.Hash, Expires: k.Expires,
-		Scope: authn.Scope{Debug: k.Debug, Models: t.Models},
-	}
-}
-
-func (s *Snapshot) grant(r *authn.Rights) {
-	for _, n := range s.listed {
-		if r.MayUse([]byte(n.name)) {
-			r.Allow(n.index)
-		}
-	}
 }

@@ -76,7 +76,7 @@ type progress struct {
 	problem *helixflow.Error
 
 	// What it was, for account.
-	from       netip.Addr // the client's address
+	from       netip.Addr // the client's address, once clientAddr was asked
 	backend    string     // the last one tried
 	bytesIn    int64      // of the request's body
 	usage      helixflow.Usage

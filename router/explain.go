@@ -87,10 +87,12 @@ func (e *Exchange) identify(q *Question) (hint string, err error) {
 		return "", errors.New("cannot explain for a credential and for a name at once")
 	case !q.Credential.Empty():
 		e.client.credential, e.client.credentialSent = []byte(q.Credential.Reveal()), true
-		if err = e.authenticate(); err != nil {
-			hint = e.snap.whyRefused(q.Credential, q.Now)
+		p, reason := e.recognize()
+		if reason != helixflow.AuthAccepted {
+			return e.snap.whyRefused(q.Credential, q.Now), authn.ErrUnauthenticated
 		}
-		return hint, err
+		e.principal = p
+		return "", nil
 	case q.Tenant != "":
 		if e.principal, err = e.snap.named(q.Tenant, q.Key); err != nil {
 			return "", err
@@ -102,7 +104,7 @@ func (e *Exchange) identify(q *Question) (hint string, err error) {
 	case q.Key != "":
 		return "", errors.New("cannot explain for a key without its tenant")
 	case e.snap.anonymous != nil:
-		return "", e.authenticate()
+		e.principal = e.snap.anonymous
 	}
 	return "", nil
 }
@@ -185,6 +187,9 @@ func (e *Exchange) walk(q *Question, x *Explanation) (hint string, err error) {
 		e.principal = authn.Anonymous("", nil)
 		e.snap.grant(e.principal.Rights)
 	}
+	if !e.principal.MayCall(e.op) {
+		return "the key may call " + strings.Join(e.principal.Endpoints.Names(), ", "), errEndpoint
+	}
 	if int64(len(q.Body)) > e.snap.maxBody {
 		return "", tooLarge(e.snap.maxBody)
 	}
@@ -229,7 +234,10 @@ func (e *Exchange) explainLimits(x *Explanation, q *Question) {
 // whyNot is what an operator may want to know about a model that is refused.
 func (s *Snapshot) whyNot(model string, p *authn.Principal, err error) string {
 	if err == errForbidden {
-		return fmt.Sprintf("tenant %s may use %s", p.Tenant, strings.Join(p.Models, ", "))
+		if !p.Models.Matches([]byte(model)) {
+			return fmt.Sprintf("tenant %s may use %s", p.Tenant, strings.Join(p.Models, ", "))
+		}
+		return fmt.Sprintf("key %s of tenant %s may use %s", p.KeyName, p.Tenant, strings.Join(p.KeyModels, ", "))
 	}
 	names := make([]string, len(s.listed))
 	for i, n := range s.listed {

@@ -21,10 +21,17 @@ func (s *Snapshot) explainPrincipal(p *authn.Principal) *ExplainedPrincipal {
 	if p == nil {
 		return nil
 	}
-	return &ExplainedPrincipal{
+	x := &ExplainedPrincipal{
 		Tenant: p.Tenant, Key: p.KeyName, Expires: p.Expires(),
 		Anonymous: p == s.anonymous, Models: append([]string{}, p.Models...),
+		KeyModels: slices.Clone(p.KeyModels), Endpoints: p.Endpoints.Names(),
 	}
+	if p.From != nil {
+		for _, prefix := range p.From.Prefixes {
+			x.From = append(x.From, prefix.String())
+		}
+	}
+	return x
 }
 
 // refusal is err as the caller would read it; nil for none.

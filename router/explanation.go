@@ -24,7 +24,10 @@ type ExplainedPrincipal struct {
 	Key       string    `json:"key,omitempty"` // its name; empty: any of the tenant's
 	Anonymous bool      `json:"anonymous,omitempty"`
 	Expires   time.Time `json:"expires,omitzero"`
-	Models    []string  `json:"models"` // patterns; empty: all
+	Models    []string  `json:"models"`               // patterns; empty: all
+	KeyModels []string  `json:"key_models,omitempty"` // of the key besides; empty: all of these
+	Endpoints []string  `json:"endpoints,omitempty"`  // that it may call; empty: all
+	From      []string  `json:"from,omitempty"`       // where it may call from; empty: anywhere
 }
 
 // Refusal is the answer a caller would get instead, and what an operator may

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow"
-	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/internal/formdata"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -60,19 +59,12 @@ func (e *Exchange) authenticate() error {
 	if e.client.ambiguous {
 		return errTwoCredentials
 	}
-	if len(e.client.credential) == 0 {
-		if e.snap.anonymous == nil || e.client.credentialSent {
-			return errNoCredential
-		}
-		e.principal = e.snap.anonymous
-		return nil
-	}
-	p, reason := e.snap.keyring.Authenticate(e.client.credential, e.began)
+	p, reason := e.recognize()
 	if reason != helixflow.AuthAccepted {
-		return authn.ErrUnauthenticated
+		return e.refuse(reason)
 	}
 	e.principal = p
-	return nil
+	return e.authorize()
 }
 
 // scan reads the body and finds in it, in one pass, all that routing needs; of a

@@ -48,7 +48,7 @@ func (e *Exchange) accept() {
 	}
 	e.header.B = appendHeader(e.header.B, helixflow.HeaderRequestID, e.id)
 	if e.srv.access.Load() != nil {
-		e.from = e.snap.trusted.Client(e.conn.peer(), e.conn.head.PeekAll("X-Forwarded-For"))
+		e.clientAddr()
 	}
 }
 

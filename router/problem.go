@@ -48,6 +48,9 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindKeyInQuery:          {400, typeInvalid, "key_in_query", "Credentials are not accepted in the query string: it ends up in logs. Send them in the Authorization header.", adviseNothing},
 	helixflow.KindUnauthenticated:     {401, typeInvalid, "invalid_api_key", "Incorrect API key provided.", adviseNothing},
 	helixflow.KindIdentityUnavailable: {503, typeServer, "identity_unavailable", "The keys of the access token's issuer are not available now.", adviseRetry},
+	helixflow.KindAddressForbidden:    {401, typeInvalid, "ip_not_authorized", "This API key may not be used from your address.", adviseNothing},
+	helixflow.KindAuthThrottled:       {429, typeRequests, "too_many_auth_failures", "Too many requests with incorrect credentials came from your address. Only those are refused: check the API key.", adviseNoRetry},
+	helixflow.KindEndpointForbidden:   {403, typeInvalid, "endpoint_not_allowed", "This API key may not call this endpoint.", adviseNothing},
 	helixflow.KindModelForbidden:      {403, typeInvalid, "model_not_allowed", "This API key may not use this model.", adviseNothing},
 	helixflow.KindModelNotFound:       {404, typeInvalid, "model_not_found", "The model does not exist.", adviseNothing},
 	helixflow.KindNotFound:            {404, typeInvalid, "unknown_url", "Unknown request URL. Check the path and the method.", adviseNothing},
@@ -171,6 +174,8 @@ var (
 	errMethod         = &helixflow.Error{Kind: helixflow.KindMethodNotAllowed}
 	errMissingModel   = &helixflow.Error{Kind: helixflow.KindMissingModel, Param: "model"}
 	errEmptyBody      = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The request body has no parameters."}
+	errAddress        = &helixflow.Error{Kind: helixflow.KindAddressForbidden}
+	errEndpoint       = &helixflow.Error{Kind: helixflow.KindEndpointForbidden}
 	errForbidden      = &helixflow.Error{Kind: helixflow.KindModelForbidden, Param: "model"}
 	errContentType    = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The Content-Type must be application/json."}
 	errFormType       = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The Content-Type must be multipart/form-data or application/json."}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/idempotency"
 	"github.com/helixflow/helixflow/internal/metric"
@@ -44,6 +45,7 @@ type Server struct {
 	date     dateLine
 	failures quiet
 	lately   lately
+	throttle *authn.Throttle
 	access   atomic.Pointer[accesslog.Log]
 	answers  *idempotency.Store
 	spooled  atomic.Int64   // bytes of uploads on disk
@@ -73,7 +75,7 @@ func NewServer(o Options) (*Server, error) {
 	o.Metrics.Idempotency(func() metric.IdempotencyStats { return metric.IdempotencyStats(answers.Stats()) })
 	return &Server{
 		opt: o, metrics: o.Metrics, log: o.Log, watcher: w, answers: answers,
-		noModel: o.Metrics.Model(metric.OtherModel),
+		noModel: o.Metrics.Model(metric.OtherModel), throttle: authn.NewThrottle(),
 		conns:   make(map[*clientConn]struct{}),
 		mirrors: make(map[*mirrorCopy]struct{}),
 	}, nil

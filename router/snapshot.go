@@ -36,6 +36,8 @@ type Snapshot struct {
 
 	lifetimes    map[string]time.Duration // of answers to idempotency keys, by tenant; none for those without
 	answersLimit int64                    // bytes, for all of them
+
+	authFailures int // that an address may make in a minute; 0: no bound
 }
 
 // publicName is a name callers may ask for: a model's own or an alias.
@@ -121,6 +123,9 @@ func (o *origins) configured() bool { return o.any || len(o.list) > 0 }
 
 // Generation tells plans apart, in the order they came into force.
 func (s *Snapshot) Generation() uint64 { return s.generation }
+
+// Keys is how many API keys the plan knows.
+func (s *Snapshot) Keys() int { return s.keyring.Len() }
 
 // Retain puts the plan's limits into force and tells the fleet which endpoints it
 // uses; the others are drained.

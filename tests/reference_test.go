@@ -234,6 +234,7 @@ The number of series is bounded: no label is text a caller made up.
 - %s: a name from the configuration; an alias counts under its model. Requests that reached no
   model have one value of their own.
 - %s: the backend's URL as the configuration has it.
+- %s: why a credential was refused, see [Keys and tenants](../how-to/keys-and-tenants.md#when-a-key-is-refused).
 - %s: the status. Statuses outside a fixed list count as %s; %s says that no answer came, %s that
   the client left before its answer was complete.
 
@@ -244,7 +245,7 @@ Upper bounds in seconds:
 %s
 Those of the time to first token are vLLM's, so that the router's figures and an engine's can be
 laid over each other.
-`, "`process_*`", "`go_*`", "`endpoint`", strings.Join(ops, ", "), "`model`", "`backend`", "`code`", "`other`", "`none`", "`499`", buckets.String())
+`, "`process_*`", "`go_*`", "`endpoint`", strings.Join(ops, ", "), "`model`", "`backend`", "`reason`", "`code`", "`other`", "`none`", "`499`", buckets.String())
 	return b.String()
 }
 

@@ -24,6 +24,7 @@ type KeysCmd struct {
 // KeysNewCmd is "helixflow keys new".
 type KeysNewCmd struct {
 	Env    string `enum:"live,test" default:"live" help:"Environment the key says it is for: ${enum}."`
+	ID     string `placeholder:"ID" help:"Another secret for the key with this id, instead of a key with a new one."`
 	Config string `short:"c" placeholder:"FILE" help:"Hash with the newest pepper of this configuration."`
 	JSON   bool   `help:"Print JSON for scripts."`
 }
@@ -34,7 +35,7 @@ func (c *KeysNewCmd) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	key, err := authn.Generate(c.Env, rand.Reader)
+	key, err := c.make()
 	if err != nil {
 		return err
 	}
@@ -59,6 +60,13 @@ Under the tenant's keys write:
   - {name: NAME, hash: %q}
 `, text, hash, key.ID, hash)
 	return err
+}
+
+func (c *KeysNewCmd) make() (authn.Key, error) {
+	if c.ID == "" {
+		return authn.Generate(c.Env, rand.Reader)
+	}
+	return authn.GenerateFor(c.ID, c.Env, rand.Reader)
 }
 
 // KeysHashCmd is "helixflow keys hash".

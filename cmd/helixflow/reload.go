@@ -91,6 +91,7 @@ func (a *app) enforce(cfg *configs.Config, generation uint64) error {
 	next.snapshot.Retain(a.fleet)
 	a.snapshot = next.snapshot
 	a.metrics.Generation(generation)
+	a.metrics.Keyring(next.snapshot.Keys())
 	a.plan.Store(&plan{cfg: cfg, generation: generation, since: time.Now()})
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/helixflow/helixflow"
 )
 
 // OtherModel is the label for requests that name no configured model; a model's
@@ -24,6 +26,9 @@ type Metrics struct {
 	clientDisconnects atomic.Uint64
 	streamTruncations atomic.Uint64
 	panics            atomic.Uint64
+	authFailures      [helixflow.NumAuthReasons]atomic.Uint64
+	authThrottled     atomic.Uint64
+	keyringKeys       atomic.Int64
 	operations        operations
 	idempotency       idempotency
 
@@ -108,6 +113,15 @@ func (m *Metrics) StreamTruncation() { m.streamTruncations.Add(1) }
 // Panic counts a panic that was caught.
 func (m *Metrics) Panic() { m.panics.Add(1) }
 
+// AuthFailure counts a request whose credential was not accepted.
+func (m *Metrics) AuthFailure(r helixflow.AuthReason) { m.authFailures[r].Add(1) }
+
+// AuthThrottled counts one that was told to wait besides.
+func (m *Metrics) AuthThrottled() { m.authThrottled.Add(1) }
+
+// Keyring says how many API keys are in force.
+func (m *Metrics) Keyring(keys int) { m.keyringKeys.Store(int64(keys)) }
+
 // WritePrometheus writes every series to w, families in a fixed order and
 // series sorted by name. Whether w took it is the caller's business.
 func (m *Metrics) WritePrometheus(w io.Writer) {
@@ -133,6 +147,16 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.family(streamTruncations)
 	t.sample(streamTruncations.name, m.streamTruncations.Load())
 	m.idempotency.write(&t)
+	t.family(authFailures)
+	for r := range m.authFailures {
+		if reason := helixflow.AuthReason(r); reason != helixflow.AuthAccepted {
+			t.sample(authFailures.name, m.authFailures[r].Load(), "reason", reason.String())
+		}
+	}
+	t.family(authThrottled)
+	t.sample(authThrottled.name, m.authThrottled.Load())
+	t.family(keyringKeys)
+	t.sample(keyringKeys.name, uint64(m.keyringKeys.Load()))
 	t.family(panics)
 	t.sample(panics.name, m.panics.Load())
 	m.operations.write(&t)

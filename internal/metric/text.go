@@ -38,6 +38,9 @@ var (
 	idempotencyAnswers  = family{"helixflow_idempotency_answers", "gauge", "Answers kept for idempotency keys now."}
 	idempotencyBytes    = family{"helixflow_idempotency_bytes", "gauge", "Memory they use, with those that are being gathered."}
 	idempotencyDropped  = family{"helixflow_idempotency_dropped_total", "counter", "Answers that made room for others before their time (evicted), or were too long to be kept, or found no room (refused)."}
+	authFailures        = family{"helixflow_auth_failures_total", "counter", "Requests whose credential was not accepted, by the reason, which their callers do not learn."}
+	authThrottled       = family{"helixflow_auth_throttled_total", "counter", "Those of them that were told to wait, since too many came from their address."}
+	keyringKeys         = family{"helixflow_keyring_keys", "gauge", "API keys in force, revoked and expired ones included."}
 	panics              = family{"helixflow_panics_total", "counter", "Panics that were caught."}
 )
 
