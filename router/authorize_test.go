@@ -29,9 +29,9 @@ func newKey(t testing.TB) (key, hash string) {
 	return key, hash
 }
 
-// keyed is a configuration of one tenant with keys, whose model m is on a backend
+// tenantOf is a configuration of one tenant with keys, whose model m is on a backend
 // that answers everything.
-func keyed(t testing.TB, top string, keys ...string) string {
+func tenantOf(t testing.TB, top string, keys ...string) string {
 	url := newBackend(t, func(a *asked) bool {
 		a.write(jsonAnswer(`{"ok":true}`))
 		return true
@@ -55,7 +55,7 @@ func bearerLine(key string) string { return "Authorization: Bearer " + key }
 func TestKeyScopes(t *testing.T) {
 	all, h1 := newKey(t)
 	narrow, h2 := newKey(t)
-	w := newWorld(t, keyed(t, "",
+	w := newWorld(t, tenantOf(t, "",
 		fmt.Sprintf("{name: all, hash: %q}", h1),
 		fmt.Sprintf(`{name: narrow, hash: %q, models: ["m-*", n], endpoints: [chat_completions, "model*", "image_*"]}`, h2)))
 	f := func(key, path, model string, status int, code string) {
@@ -91,8 +91,8 @@ func TestKeyAddresses(t *testing.T) {
 		fmt.Sprintf("{name: home, hash: %q, from: [127.0.0.0/8]}", h1),
 		fmt.Sprintf(`{name: away, hash: %q, from: [192.0.2.0/24, "2001:db8::/32"]}`, h2),
 	}
-	direct := newWorld(t, keyed(t, "", keys...))
-	proxied := newWorld(t, keyed(t, "server: {trusted_proxies: [127.0.0.1]}", keys...))
+	direct := newWorld(t, tenantOf(t, "", keys...))
+	proxied := newWorld(t, tenantOf(t, "server: {trusted_proxies: [127.0.0.1]}", keys...))
 	f := func(w *world, key string, status int, headers ...string) {
 		t.Helper()
 		a := w.ask(t, chat(simple, append(headers, bearerLine(key))...))
@@ -136,7 +136,7 @@ func TestAuthFailuresAreCounted(t *testing.T) {
 	revoked, h3 := newKey(t)
 	early, h4 := newKey(t)
 	stranger, _ := newKey(t)
-	w := newWorld(t, keyed(t, "auth: {failures_per_minute: 0}",
+	w := newWorld(t, tenantOf(t, "auth: {failures_per_minute: 0}",
 		fmt.Sprintf("{name: a, hash: %q}", h1),
 		fmt.Sprintf("{name: b, hash: %q, expires: 2020-01-01}", h2),
 		fmt.Sprintf("{name: c, hash: %q, revoked: true}", h3),
@@ -175,7 +175,7 @@ func swapLast(key string) string {
 
 func TestAuthFailuresAreThrottled(t *testing.T) {
 	good, hash := newKey(t)
-	config := keyed(t, "auth: {failures_per_minute: 3}\nserver: {trusted_proxies: [127.0.0.1]}", fmt.Sprintf("{name: a, hash: %q}", hash))
+	config := tenantOf(t, "auth: {failures_per_minute: 3}\nserver: {trusted_proxies: [127.0.0.1]}", fmt.Sprintf("{name: a, hash: %q}", hash))
 	w := newWorld(t, config)
 	from := func(address, key string) answer {
 		return w.ask(t, chat(simple, "X-Forwarded-For: "+address, bearerLine(key)))
@@ -221,7 +221,7 @@ func TestAuthFailuresAreThrottled(t *testing.T) {
 // TestKeyIsCheckedBeforeTheBody: a refusal comes while the body is still to come.
 func TestKeyIsCheckedBeforeTheBody(t *testing.T) {
 	good, hash := newKey(t)
-	w := newWorld(t, keyed(t, "", fmt.Sprintf("{name: a, hash: %q}", hash)))
+	w := newWorld(t, tenantOf(t, "", fmt.Sprintf("{name: a, hash: %q}", hash)))
 	begin := func(key string, headers ...string) (io.Writer, *bufio.Reader) {
 		c := w.dial(t)
 		require.NoError(t, c.SetDeadline(time.Now().Add(5*time.Second)))
@@ -260,7 +260,7 @@ func TestRotationAndRevocation(t *testing.T) {
 	next := fresh.Text.Reveal()
 	nextHash, err := authn.Hash(next, nil)
 	require.NoError(t, err)
-	config := keyed(t, "", "KEY")
+	config := tenantOf(t, "", "KEY")
 	with := func(line string) string { return strings.Replace(config, "KEY", "{name: ci, "+line+"}", 1) }
 	w := newWorld(t, with(fmt.Sprintf("hash: %q", hash)))
 	f := func(line string, old, new int) {

@@ -114,7 +114,11 @@ func (m *Metrics) StreamTruncation() { m.streamTruncations.Add(1) }
 func (m *Metrics) Panic() { m.panics.Add(1) }
 
 // AuthFailure counts a request whose credential was not accepted.
-func (m *Metrics) AuthFailure(r helixflow.AuthReason) { m.authFailures[r].Add(1) }
+func (m *Metrics) AuthFailure(r helixflow.AuthReason) {
+	if r < helixflow.NumAuthReasons {
+		m.authFailures[r].Add(1)
+	}
+}
 
 // AuthThrottled counts one that was told to wait besides.
 func (m *Metrics) AuthThrottled() { m.authThrottled.Add(1) }

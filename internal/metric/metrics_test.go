@@ -75,13 +75,19 @@ func ours(series map[string]float64) map[string]float64 {
 
 func TestScrapeAtZero(t *testing.T) {
 	got := scrape(t, New())
-	assert.Equal(t, map[string]float64{
+	want := map[string]float64{
 		"helixflow_client_disconnects_total":               0,
 		"helixflow_stream_truncations_total":               0,
 		"helixflow_panics_total":                           0,
 		`helixflow_config_reloads_total{result="done"}`:    0,
 		`helixflow_config_reloads_total{result="refused"}`: 0,
-	}, ours(got))
+		"helixflow_auth_throttled_total":                   0,
+		"helixflow_keyring_keys":                           0,
+	}
+	for r := helixflow.AuthAccepted + 1; r < helixflow.NumAuthReasons; r++ {
+		want[`helixflow_auth_failures_total{reason="`+r.String()+`"}`] = 0
+	}
+	assert.Equal(t, want, ours(got))
 	assert.Contains(t, got, "go_goroutines")
 	assert.Contains(t, got, "process_resident_memory_bytes")
 }
@@ -89,6 +95,9 @@ func TestScrapeAtZero(t *testing.T) {
 func TestScrapeAfterTraffic(t *testing.T) {
 	m := New()
 	m.SetBuild("v1.2.3", "abc", "go1.26")
+	m.AuthFailure(helixflow.AuthExpired)
+	m.AuthFailure(helixflow.NumAuthReasons) // no reason: not counted as one
+	m.Keyring(7)
 	llama := m.Model("llama")
 	llama.Request(helixflow.OpChatCompletions, true, 200, 80*time.Millisecond)
 	llama.Request(helixflow.OpChatCompletions, true, 200, 80*time.Millisecond)
@@ -161,6 +170,9 @@ func TestScrapeAfterTraffic(t *testing.T) {
 	f(`helixflow_pool_panic{pool="cloud"}`, 0)
 	assert.NotContains(t, got, `helixflow_pool_panic{pool="gone"}`)
 	assert.NotContains(t, got, `helixflow_backend_inflight{backend="gpu-b"}`)
+	f(`helixflow_auth_failures_total{reason="expired"}`, 1)
+	f(`helixflow_auth_failures_total{reason="revoked"}`, 0)
+	f(`helixflow_keyring_keys`, 7)
 	f(`helixflow_client_disconnects_total`, 1)
 	f(`helixflow_stream_truncations_total`, 1)
 	f(`helixflow_panics_total`, 1)
