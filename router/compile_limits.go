@@ -86,7 +86,7 @@ func rateOf(limit, burst *int64, period time.Duration) *admission.Rate {
 	if burst == nil {
 		burst = limit
 	}
-	return &admission.Rate{Limit: *limit, Burst: *burst, Period: period}
+	return admission.NewRate(*limit, *burst, period)
 }
 
 func priceOf(c *configs.Price) price {

@@ -15,7 +15,7 @@ import (
 	"github.com/helixflow/helixflow"
 )
 
-func perMinute(limit int64) *Rate { return &Rate{Limit: limit, Burst: limit, Period: time.Minute} }
+func perMinute(limit int64) *Rate { return NewRate(limit, limit, time.Minute) }
 
 func slots(n int64) *int64 { return &n }
 
@@ -73,29 +73,29 @@ func TestRate(t *testing.T) {
 }
 
 func TestOddRates(t *testing.T) {
-	f := func(r Rate, amount int64, wantOK bool, wantWait time.Duration) {
+	f := func(r *Rate, amount int64, wantOK bool, wantWait time.Duration) {
 		t.Helper()
 		var g gcra
-		wait, ok := g.take(&r, amount, 0)
+		wait, ok := g.take(r, amount, 0)
 		assert.Equal(t, wantOK, ok)
 		assert.Equal(t, wantWait, wait)
 	}
-	f(Rate{0, 0, time.Minute}, 1, false, never)
-	f(Rate{0, 0, time.Minute}, 0, false, never)
-	f(Rate{1, 1, time.Minute}, 1, true, 0)
-	f(Rate{1, 1, time.Minute}, 2, false, never)
-	f(Rate{100, 10, time.Minute}, 11, false, never)
-	f(Rate{math.MaxInt64, math.MaxInt64, time.Minute}, math.MaxInt64, true, 0)
-	f(Rate{1_000_000_000_000, 1_000_000_000_000, time.Minute}, 1, true, 0)
-	f(Rate{10_000_000, 10_000_000, 24 * time.Hour}, 10_000_000, true, 0)
+	f(NewRate(0, 0, time.Minute), 1, false, never)
+	f(NewRate(0, 0, time.Minute), 0, false, never)
+	f(NewRate(1, 1, time.Minute), 1, true, 0)
+	f(NewRate(1, 1, time.Minute), 2, false, never)
+	f(NewRate(100, 10, time.Minute), 11, false, never)
+	f(NewRate(math.MaxInt64, math.MaxInt64, time.Minute), math.MaxInt64, true, 0)
+	f(NewRate(1_000_000_000_000, 1_000_000_000_000, time.Minute), 1, true, 0)
+	f(NewRate(10_000_000, 10_000_000, 24*time.Hour), 10_000_000, true, 0)
 	// A rate of many per nanosecond still adds up.
 	var g gcra
-	r := Rate{Limit: 60_000_000_000 * 7, Burst: 7000, Period: time.Minute}
+	r := NewRate(60_000_000_000*7, 7000, time.Minute)
 	for range 1000 {
-		_, ok := g.take(&r, 7, 0)
+		_, ok := g.take(r, 7, 0)
 		require.True(t, ok)
 	}
-	_, ok := g.take(&r, 7, 0)
+	_, ok := g.take(r, 7, 0)
 	assert.False(t, ok)
 }
 
@@ -103,8 +103,8 @@ func TestOddRates(t *testing.T) {
 func TestRateBound(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		r := Rate{Limit: 1 + rnd.Int64N(1000), Period: time.Minute}
-		r.Burst = 1 + rnd.Int64N(r.Limit)
+		limit := 1 + rnd.Int64N(1000)
+		r := NewRate(limit, 1+rnd.Int64N(limit), time.Minute)
 		var g gcra
 		type pass struct{ at, amount int64 }
 		var passed []pass
@@ -112,7 +112,7 @@ func TestRateBound(t *testing.T) {
 		for range 400 {
 			now += rnd.Int64N(int64(r.Period) / r.Limit * 2)
 			amount := 1 + rnd.Int64N(max(r.Burst/4, 1))
-			if _, ok := g.take(&r, amount, now); ok {
+			if _, ok := g.take(r, amount, now); ok {
 				passed = append(passed, pass{now, amount})
 			}
 		}
@@ -157,7 +157,7 @@ func TestRace(t *testing.T) {
 func TestAllOrNothing(t *testing.T) {
 	var b Book
 	now := time.Now()
-	wide := Rules{Requests: perMinute(100), Tokens: perMinute(10_000), DailyTokens: &Rate{100_000, 100_000, 24 * time.Hour}, Concurrent: slots(5), Budget: &Budget{MicroUSD: 1000, Per: PerMonth}}
+	wide := Rules{Requests: perMinute(100), Tokens: perMinute(10_000), DailyTokens: NewRate(100_000, 100_000, 24*time.Hour), Concurrent: slots(5), Budget: &Budget{MicroUSD: 1000, Per: PerMonth}}
 	f := func(narrow Rules, kind Kind, wait time.Duration) {
 		t.Helper()
 		key, model := ruled(&b, Key, "k", &wide), ruled(&b, Model, "m", &narrow)
@@ -184,9 +184,9 @@ func TestAllOrNothing(t *testing.T) {
 		ticket.Settle(now, Demand{})
 		b.Enforce(nil)
 	}
-	f(Rules{Requests: &Rate{0, 0, time.Minute}}, Requests, -1)
+	f(Rules{Requests: NewRate(0, 0, time.Minute)}, Requests, -1)
 	f(Rules{Tokens: perMinute(499)}, Tokens, -1)
-	f(Rules{DailyTokens: &Rate{100, 100, 24 * time.Hour}}, DailyTokens, -1)
+	f(Rules{DailyTokens: NewRate(100, 100, 24*time.Hour)}, DailyTokens, -1)
 	f(Rules{Concurrent: slots(0)}, Concurrent, time.Second)
 	f(Rules{Budget: &Budget{MicroUSD: 49, Per: PerTotal}}, Money, -1)
 	f(Rules{Budget: &Budget{MicroUSD: 0, Per: PerTotal}}, Money, -1)
@@ -339,7 +339,7 @@ func TestClasses(t *testing.T) {
 
 // full is a request's scopes with every limit there is.
 func full(b *Book) []*Scope {
-	r := Rules{Requests: perMinute(1 << 40), Tokens: perMinute(1 << 50), DailyTokens: &Rate{1 << 50, 1 << 50, 24 * time.Hour}, Concurrent: slots(1 << 30), Budget: &Budget{MicroUSD: 1 << 60, Per: PerMonth}}
+	r := Rules{Requests: perMinute(1 << 40), Tokens: perMinute(1 << 50), DailyTokens: NewRate(1<<50, 1<<50, 24*time.Hour), Concurrent: slots(1 << 30), Budget: &Budget{MicroUSD: 1 << 60, Per: PerMonth}}
 	var scopes []*Scope
 	for l := range NumLevels {
 		scopes = append(scopes, ruled(b, l, "x", &r))

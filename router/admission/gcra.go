@@ -12,11 +12,22 @@ import (
 // (ITU-T I.371). The zero value is an empty one.
 type gcra struct{ tat atomic.Int64 }
 
-// Rate is an amount per period, of which burst may come at once.
+// Rate is an amount per period, of which burst may come at once. Make it with
+// NewRate.
 type Rate struct {
 	Limit  int64 // 0: nothing passes
 	Burst  int64
 	Period time.Duration
+
+	room int64 // how long the burst takes to flow off
+	unit int64 // and one
+}
+
+// NewRate returns the rate of limit in each period.
+func NewRate(limit, burst int64, period time.Duration) *Rate {
+	r := &Rate{Limit: limit, Burst: burst, Period: period}
+	r.room, r.unit = r.flow(burst), r.flow(1)
+	return r
 }
 
 // never is the wait for what can never pass.
@@ -24,6 +35,13 @@ const never = time.Duration(math.MaxInt64)
 
 // span is how long amount takes to flow off, rounded up; it saturates.
 func (r *Rate) span(amount int64) int64 {
+	if amount == 1 {
+		return r.unit
+	}
+	return r.flow(amount)
+}
+
+func (r *Rate) flow(amount int64) int64 {
 	if amount <= 0 {
 		return 0
 	}
@@ -54,7 +72,7 @@ func (r *Rate) amount(span int64) int64 {
 // take takes amount at now. If that is too much, it takes nothing and returns
 // how long to wait; never if waiting does not help.
 func (g *gcra) take(r *Rate, amount, now int64) (wait time.Duration, ok bool) {
-	need, room := r.span(amount), r.span(r.Burst)
+	need, room := r.span(amount), r.room
 	if r.Limit <= 0 || amount > r.Burst {
 		return never, false
 	}
@@ -96,5 +114,5 @@ func (g *gcra) add(r *Rate, amount, now int64) {
 // could.
 func (g *gcra) left(r *Rate, now int64) (amount int64, full time.Duration) {
 	used := max(g.tat.Load()-now, 0)
-	return r.amount(r.span(r.Burst) - used), time.Duration(used)
+	return r.amount(r.room - used), time.Duration(used)
 }
