@@ -327,14 +327,14 @@ func TestEstimator(t *testing.T) {
 
 func TestClasses(t *testing.T) {
 	for n := int64(1); n < 1<<13; n++ {
-		c := class(n)
-		require.LessOrEqual(t, n, upper(c), n)
-		require.Equal(t, c, class(upper(c)))
-		if upper(c) > 1 {
-			require.Equal(t, c+1, class(upper(c)+1))
+		c := sizeClass(n)
+		require.LessOrEqual(t, n, largest(c), n)
+		require.Equal(t, c, sizeClass(largest(c)))
+		if largest(c) > 1 {
+			require.Equal(t, c+1, sizeClass(largest(c)+1))
 		}
 	}
-	require.Less(t, class(math.MaxInt64), 2*outputClasses)
+	require.Less(t, sizeClass(math.MaxInt64), 2*outputClasses)
 }
 
 // full is a request's scopes with every limit there is.

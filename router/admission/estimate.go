@@ -58,7 +58,7 @@ func (e *Estimator) Output() int64 {
 	above := total / 20
 	for i := len(e.outputs) - 1; i >= 0; i-- {
 		if n := e.outputs[i].Load(); n > above {
-			return upper(i)
+			return largest(i)
 		} else {
 			above -= n
 		}
@@ -72,7 +72,7 @@ func (e *Estimator) Learn(p Prompt, u helixflow.Usage) {
 		e.learnRatio(float64(u.InputTokens) / float64(p.Bytes))
 	}
 	if u.OutputTokens > 0 {
-		e.outputs[class(u.OutputTokens)].Add(1)
+		e.outputs[sizeClass(u.OutputTokens)].Add(1)
 		if n := e.seen.Add(1); n%forgetAt == 0 {
 			for i := range e.outputs {
 				e.outputs[i].Store(e.outputs[i].Load() / 2)
@@ -96,8 +96,8 @@ func (e *Estimator) learnRatio(ratio float64) {
 	}
 }
 
-// class is the class of n tokens, n above 0.
-func class(n int64) int {
+// sizeClass is the class of n tokens, n above 0.
+func sizeClass(n int64) int {
 	exp := bits.Len64(uint64(n)) - 1
 	half := 0
 	if exp > 0 && n&(1<<(exp-1)) != 0 { // from 1.5 times the power on
@@ -106,8 +106,8 @@ func class(n int64) int {
 	return min(2*exp+half, 2*outputClasses-1)
 }
 
-// upper is the largest number of a class.
-func upper(class int) int64 {
+// largest is the largest number of a class.
+func largest(class int) int64 {
 	base := int64(1) << (class / 2)
 	if class%2 == 0 {
 		return base + base/2 - min(base/2, 1)

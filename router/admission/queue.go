@@ -1,0 +1,254 @@
+package admission
+
+import (
+	"container/heap"
+	"math"
+	"time"
+)
+
+// Class is how urgent a request is. Lower numbers go first.
+type Class uint8
+
+// The classes.
+const (
+	System Class = iota
+	Interactive
+	Default
+	Batch
+	NumClasses // how many there are
+)
+
+const (
+	floorEvery   = 10               // so many places, and one of them is for the lowest class that waits
+	promoteAfter = 30 * time.Second // whoever waits longer goes first, whatever its class
+	maxIdle      = 10_000           // tenants remembered though none of their requests waits
+)
+
+// Waiter is a request in a Queue. Its fields are the caller's to fill, and to
+// leave alone while it waits.
+type Waiter struct {
+	Class    Class
+	Tenant   string
+	Cost     float64   // of its prompt, in tokens: what its tenant is charged when it goes
+	Work     float64   // seconds a backend needs before its first token
+	Deadline time.Time // when an answer is of no use any more; zero: never
+
+	arrived time.Time
+	turn    uint64 // place in the order of arrival
+	tenant  *tenant
+	at      int // place in its tenant's heap, or -1
+}
+
+// Queue orders the requests that wait for a place in a pool: by class, inside a
+// class by tenant, the one served least first (Sheng et al., Fairness in Serving
+// Large Language Models, OSDI 2024), inside a tenant by deadline and arrival. It
+// is a pure state machine, not safe for concurrent use: time is passed in, and
+// waking whoever goes is the caller's business. The zero Queue is empty.
+type Queue struct {
+	classes [NumClasses]class
+	n       int
+	work    float64
+	turns   uint64
+	places  uint64 // given away so far
+}
+
+// class is the tenants with waiting requests of one class, and the memory of
+// those without.
+type class struct {
+	active tenants
+	all    map[string]*tenant
+}
+
+// tenant is one tenant's waiting requests of one class.
+type tenant struct {
+	name    string
+	counter float64 // tokens it was served, lifted after it was idle
+	waiters waiters
+	at      int // place among the active ones, or -1
+}
+
+// Len is how many wait; Work is for how many seconds they would keep one backend
+// busy.
+func (q *Queue) Len() int      { return q.n }
+func (q *Queue) Work() float64 { return q.work }
+
+// Offer lets w wait from now on.
+func (q *Queue) Offer(w *Waiter, now time.Time) {
+	c := &q.classes[w.Class]
+	t := c.tenant(w.Tenant)
+	if t.at < 0 && len(c.active) > 0 {
+		// Who was away has saved nothing: it begins with the one served least.
+		t.counter = max(t.counter, c.active[0].counter)
+	}
+	q.turns++
+	w.arrived, w.turn, w.tenant = now, q.turns, t
+	q.add(w)
+}
+
+func (q *Queue) add(w *Waiter) {
+	heap.Push(&w.tenant.waiters, w)
+	q.classes[w.Class].settle(w.tenant)
+	q.n++
+	q.work += w.Work
+}
+
+// settle puts a tenant where it belongs among the active ones.
+func (c *class) settle(t *tenant) {
+	switch {
+	case t.at < 0 && len(t.waiters) > 0:
+		heap.Push(&c.active, t)
+	case t.at >= 0:
+		heap.Fix(&c.active, t.at)
+	}
+}
+
+// Again lets w wait once more, at the place it had: it was called and found no
+// room.
+func (q *Queue) Again(w *Waiter) {
+	w.tenant.counter -= w.Cost
+	q.add(w)
+}
+
+// Next takes out the request that gets a place which is free at now; nil if none
+// waits.
+func (q *Queue) Next(now time.Time) *Waiter {
+	c := q.nextClass(now)
+	if c == nil {
+		return nil
+	}
+	w := c.active[0].waiters[0]
+	w.tenant.counter += w.Cost
+	q.remove(w)
+	q.places++
+	return w
+}
+
+// nextClass is the class whose turn it is.
+func (q *Queue) nextClass(now time.Time) *class {
+	var first, last *class
+	for i := range q.classes {
+		c := &q.classes[i]
+		if len(c.active) == 0 {
+			continue
+		}
+		if first == nil {
+			first = c
+		} else if now.Sub(c.oldest()) > promoteAfter {
+			return c
+		}
+		last = c
+	}
+	if (q.places+1)%floorEvery == 0 {
+		return last
+	}
+	return first
+}
+
+// oldest is when the first request of the tenant served least came.
+func (c *class) oldest() time.Time { return c.active[0].waiters[0].arrived }
+
+// Cancel takes w out, and reports false if it does not wait (any more).
+func (q *Queue) Cancel(w *Waiter) bool {
+	if w.tenant == nil || w.at < 0 || w.at >= len(w.tenant.waiters) || w.tenant.waiters[w.at] != w {
+		return false
+	}
+	q.remove(w)
+	return true
+}
+
+// Charge adds to what a tenant was served: tokens of an answer.
+func (q *Queue) Charge(w *Waiter, tokens float64) {
+	w.tenant.counter += tokens
+	q.classes[w.Class].settle(w.tenant)
+}
+
+// remove takes w out. A tenant is compared by its first waiter, so one whose only
+// waiter it is leaves the active ones first.
+func (q *Queue) remove(w *Waiter) {
+	t := w.tenant
+	if len(t.waiters) == 1 {
+		heap.Remove(&q.classes[w.Class].active, t.at)
+	}
+	heap.Remove(&t.waiters, w.at)
+	q.classes[w.Class].settle(t)
+	q.n--
+	q.work = math.Max(q.work-w.Work, 0)
+}
+
+// tenant returns the tenant of a name. When too many are remembered, those that
+// wait for nothing are forgotten.
+func (c *class) tenant(name string) *tenant {
+	if t := c.all[name]; t != nil {
+		return t
+	}
+	if c.all == nil {
+		c.all = make(map[string]*tenant)
+	}
+	if len(c.all) >= maxIdle+len(c.active) {
+		for other, t := range c.all {
+			if t.at < 0 {
+				delete(c.all, other)
+			}
+		}
+	}
+	t := &tenant{name: name, at: -1}
+	c.all[name] = t
+	return t
+}
+
+// tenants is a heap, the one served least on top.
+type tenants []*tenant
+
+func (h tenants) Len() int { return len(h) }
+func (h tenants) Less(i, j int) bool {
+	if h[i].counter != h[j].counter {
+		return h[i].counter < h[j].counter
+	}
+	return h[i].waiters[0].turn < h[j].waiters[0].turn
+}
+func (h tenants) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+func (h *tenants) Push(x any) {
+	t := x.(*tenant)
+	t.at = len(*h)
+	*h = append(*h, t)
+}
+func (h *tenants) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	t.at = -1
+	return t
+}
+
+// waiters is a heap, the most urgent on top.
+type waiters []*Waiter
+
+func (h waiters) Len() int { return len(h) }
+func (h waiters) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	if !a.Deadline.Equal(b.Deadline) {
+		return b.Deadline.IsZero() || !a.Deadline.IsZero() && a.Deadline.Before(b.Deadline)
+	}
+	return a.turn < b.turn
+}
+func (h waiters) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+func (h *waiters) Push(x any) {
+	w := x.(*Waiter)
+	w.at = len(*h)
+	*h = append(*h, w)
+}
+func (h *waiters) Pop() any {
+	old := *h
+	w := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	w.at = -1
+	return w
+}

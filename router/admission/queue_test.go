@@ -1,0 +1,175 @@
+package admission
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// order empties the queue and names its tenants in the order they go.
+func order(q *Queue, now time.Time) string {
+	var names []string
+	for w := q.Next(now); w != nil; w = q.Next(now) {
+		names = append(names, w.Tenant)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestQueueOrder(t *testing.T) {
+	now := time.Now()
+	f := func(want string, list ...*Waiter) {
+		t.Helper()
+		var q Queue
+		for _, w := range list {
+			q.Offer(w, now)
+		}
+		assert.Equal(t, len(list), q.Len())
+		assert.Equal(t, want, order(&q, now))
+		assert.Zero(t, q.Len())
+		assert.Zero(t, q.Work())
+	}
+	w := func(class Class, tenant string, cost float64) *Waiter {
+		return &Waiter{Class: class, Tenant: tenant, Cost: cost, Work: cost}
+	}
+	f("")
+	f("a b c", w(Default, "a", 1), w(Default, "b", 1), w(Default, "c", 1))
+	f("c b a", w(Batch, "a", 1), w(Default, "b", 1), w(Interactive, "c", 1))
+	// One tenant's flood waits for the others, by tokens and not by requests.
+	f("a b a b a a", w(Default, "a", 10), w(Default, "a", 10), w(Default, "a", 10), w(Default, "a", 10), w(Default, "b", 10), w(Default, "b", 10))
+	f("a b b b b a", w(Default, "a", 40), w(Default, "a", 40), w(Default, "b", 10), w(Default, "b", 10), w(Default, "b", 10), w(Default, "b", 10))
+}
+
+func TestQueueDeadlines(t *testing.T) {
+	now := time.Now()
+	var q Queue
+	for i, d := range []time.Duration{0, 30, 10, 20, 10} {
+		w := &Waiter{Tenant: "t", Cost: float64(i)}
+		if d > 0 {
+			w.Deadline = now.Add(d * time.Second)
+		}
+		q.Offer(w, now)
+	}
+	var costs []float64
+	for w := q.Next(now); w != nil; w = q.Next(now) {
+		costs = append(costs, w.Cost)
+	}
+	assert.Equal(t, []float64{2, 4, 3, 1, 0}, costs)
+}
+
+// The lowest class that waits gets a tenth of the places, and whoever waits too
+// long goes first.
+func TestQueueDoesNotStarve(t *testing.T) {
+	now := time.Now()
+	var q Queue
+	for range 30 {
+		q.Offer(&Waiter{Class: Interactive, Tenant: "high", Cost: 1}, now)
+	}
+	for range 2 {
+		q.Offer(&Waiter{Class: Batch, Tenant: "low", Cost: 1}, now)
+	}
+	for i := 1; i <= 20; i++ {
+		want := "high"
+		if i%floorEvery == 0 {
+			want = "low"
+		}
+		require.Equal(t, want, q.Next(now).Tenant, i)
+	}
+	q.Offer(&Waiter{Class: Batch, Tenant: "low", Cost: 1}, now)
+	later := now.Add(promoteAfter + time.Second)
+	q.Offer(&Waiter{Class: Interactive, Tenant: "new", Cost: 1}, later)
+	assert.Equal(t, "low", q.Next(later).Tenant)
+}
+
+// A tenant that comes back has saved nothing.
+func TestQueueLiftsIdleTenants(t *testing.T) {
+	now := time.Now()
+	var q Queue
+	for range 5 {
+		q.Offer(&Waiter{Tenant: "busy", Cost: 100}, now)
+	}
+	for range 4 {
+		require.Equal(t, "busy", q.Next(now).Tenant)
+	}
+	for range 3 {
+		q.Offer(&Waiter{Tenant: "fresh", Cost: 100}, now)
+	}
+	assert.Equal(t, "busy fresh fresh fresh", order(&q, now))
+}
+
+func TestQueueAgain(t *testing.T) {
+	now := time.Now()
+	var q Queue
+	a, b := &Waiter{Tenant: "a", Cost: 5}, &Waiter{Tenant: "b", Cost: 5}
+	q.Offer(a, now)
+	q.Offer(b, now)
+	require.Same(t, a, q.Next(now))
+	assert.False(t, q.Cancel(a))
+	q.Again(a)
+	assert.Equal(t, 2, q.Len())
+	require.Same(t, a, q.Next(now))
+	q.Charge(a, 7)
+	assert.Equal(t, 12.0, a.tenant.counter)
+	assert.True(t, q.Cancel(b))
+	assert.False(t, q.Cancel(b))
+	assert.Nil(t, q.Next(now))
+}
+
+// Whatever is offered, taken and cancelled: nobody is lost, nobody goes twice,
+// and the books end at zero.
+func TestQueueKeepsCount(t *testing.T) {
+	for seed := range uint64(100) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		var q Queue
+		now := time.Now()
+		waiting := map[*Waiter]bool{}
+		for range 500 {
+			now = now.Add(time.Duration(rnd.Int64N(int64(time.Second))))
+			switch rnd.IntN(4) {
+			case 0, 1:
+				w := &Waiter{Class: Class(rnd.IntN(int(NumClasses))), Tenant: string(rune('a' + rnd.IntN(5))), Cost: rnd.Float64() * 100, Work: rnd.Float64()}
+				if rnd.IntN(2) == 0 {
+					w.Deadline = now.Add(time.Duration(rnd.IntN(100)) * time.Second)
+				}
+				q.Offer(w, now)
+				waiting[w] = true
+			case 2:
+				w := q.Next(now)
+				require.Equal(t, len(waiting) > 0, w != nil)
+				if w == nil {
+					continue
+				}
+				require.True(t, waiting[w])
+				if rnd.IntN(3) == 0 {
+					q.Again(w)
+				} else {
+					delete(waiting, w)
+				}
+			default:
+				for w := range waiting {
+					require.True(t, q.Cancel(w))
+					delete(waiting, w)
+					break
+				}
+			}
+			require.Equal(t, len(waiting), q.Len())
+		}
+		for q.Next(now) != nil {
+		}
+		require.Zero(t, q.Len())
+		require.InDelta(t, 0, q.Work(), 1e-9)
+	}
+}
+
+func TestQueueForgetsIdleTenants(t *testing.T) {
+	var q Queue
+	now := time.Now()
+	for i := range 3 * maxIdle {
+		q.Offer(&Waiter{Tenant: string(rune(i)) + "x"}, now)
+		q.Next(now)
+	}
+	assert.LessOrEqual(t, len(q.classes[System].all), maxIdle+1)
+}
