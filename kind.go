@@ -36,6 +36,7 @@ const (
 	KindOverloaded                      // every backend asked to be left alone for a while
 	KindBackendBroken                   // the backend's answer was cut or made no sense
 	KindBackendCredential               // the backend refused the router's own credential
+	KindDeadline                        // the client's patience ended while the request waited for room
 	KindBackendTimeout                  // the backend did not answer in time
 	KindDraining                        // the router is going away
 	KindIdempotencyKey                  // the idempotency key is malformed
@@ -76,6 +77,7 @@ var kindNames = [NumKinds]string{
 	KindOverloaded:          "overloaded",
 	KindBackendBroken:       "backend_broken",
 	KindBackendCredential:   "backend_credential",
+	KindDeadline:            "deadline",
 	KindBackendTimeout:      "backend_timeout",
 	KindDraining:            "draining",
 	KindIdempotencyKey:      "idempotency_key",

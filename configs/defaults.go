@@ -46,7 +46,7 @@ func settle(r *reader, c *Config) {
 	}
 }
 
-func defaultTenant() Tenant { return Tenant{Limits: defaultLimits()} }
+func defaultTenant() Tenant { return Tenant{Priority: "default", Limits: defaultLimits()} }
 
 func defaultKey() Key { return Key{Limits: defaultLimits()} }
 
@@ -58,6 +58,7 @@ func defaultPool() Pool {
 		Health:       Health{Every: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2},
 		Ejection:     defaultEjection(),
 		Retry:        Retry{Attempts: 2, Budget: Whole / 5},
+		Queue:        Queue{Wait: 30 * time.Second, Size: 1024},
 		SlowStart:    30 * time.Second,
 		DrainTimeout: 10 * time.Minute,
 	}

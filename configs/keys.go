@@ -17,6 +17,7 @@ var (
 	halfCloseModes = []string{"cancel", "ignore"}
 	engines        = []string{"openai", "vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "sim"}
 	balances       = []string{"least_inflight", "round_robin", "weighted", "random"}
+	priorities     = []string{"system", "interactive", "default", "batch"}
 	usageModes     = []string{"inject", "as_is"}
 	logLevels      = []string{"debug", "info", "warn", "error"}
 )
@@ -93,6 +94,7 @@ func tenantKeys(t *Tenant) object {
 	return object{
 		{name: "name", value: text{&t.Name}, doc: "Unique; letters, digits, dot, dash and underscore.", required: true},
 		{name: "models", value: texts{&t.Models, 1, "all"}, doc: "Public model names it may use, each perhaps with * at its end; all when absent."},
+		{name: "priority", value: choice{&t.Priority, priorities}, doc: "Whose requests go first when they have to wait for room."},
 		{name: "limits", value: limitKeys(&t.Limits), doc: "What it may use, with all its keys together."},
 		{name: "model_limits", value: list[ModelLimits]{&t.ModelLimits, "limits of model", modelLimitsID, defaultModelLimits, modelLimitsKeys, 0, 0}, doc: "What it may use of single models."},
 		{name: "idempotency", value: duration{&t.Idempotency, 0, maxDuration}, doc: "How long a request with an Idempotency-Key that was sent before gets the answer of then; 0 is off."},
@@ -142,6 +144,10 @@ func poolKeys(p *Pool) object {
 			{name: "attempts", value: count{&p.Retry.Attempts, 1, 3}, doc: "Tries in all, the first included, each on another backend."},
 			{name: "budget", value: share{&p.Retry.Budget, 0, Whole}, doc: "The most retries, as a share of the requests of the last 10 s, besides a few for small pools."},
 		}, doc: "How often a request that failed before its answer began is tried again."},
+		{name: "queue", value: orOff{&p.Queue.Off, object{
+			{name: "wait", value: duration{&p.Queue.Wait, 0, maxDuration}, doc: "How long a request may wait for room, and how much work may be ahead of it."},
+			{name: "size", value: count{&p.Queue.Size, 0, 1_000_000}, doc: "How many may wait."},
+		}}, doc: "Where requests wait when every backend is at its max_inflight; off refuses them at once."},
 		{name: "slow_start", value: duration{&p.SlowStart, 0, maxDuration}, doc: "How long a backend that is new, or back, takes to get its whole share; 0 is at once."},
 		{name: "drain_timeout", value: duration{&p.DrainTimeout, 0, maxDuration}, doc: "How long the running requests of a backend that is drained, or left this file, may take to end."},
 		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, 0}, doc: "The engines.", required: true},

@@ -31,7 +31,7 @@ func TestReference(t *testing.T) {
 
 	require.Equal(t, []Tenant{{
 		Name:   "acme",
-		Models: []string{"llama-*", "gpt-4o-mini"},
+		Models: []string{"llama-*", "gpt-4o-mini"}, Priority: "interactive",
 		Limits: Limits{
 			RequestsPerMinute: new(int64(600)), TokensPerMinute: new(int64(200_000)), TokensPerDay: new(int64(10_000_000)), Concurrent: new(int64(32)),
 			Burst:  Burst{Requests: new(int64(60)), Tokens: new(int64(50_000))},

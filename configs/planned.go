@@ -8,8 +8,7 @@ var planned = map[string][]string{
 	"":           {"cache", "redis", "cluster", "ledger", "store", "version"},
 	"server.tls": {"client_ca", "client_auth"},
 	"auth":       {"order", "key_files", "jwt"},
-	"tenants[]":  {"priority"},
-	"pools[]":    {"tenant", "queue"},
+	"pools[]":    {"tenant"},
 	"models[]":   {"cache"},
 
 	"passthrough[]": {"pool"},

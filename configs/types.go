@@ -89,6 +89,7 @@ type Tenant struct {
 	Name        string
 	Models      []string // names or patterns with one trailing "*"; empty means all
 	Keys        []Key
+	Priority    string // system | interactive | default (the default) | batch
 	Limits      Limits
 	ModelLimits []ModelLimits
 
@@ -134,6 +135,7 @@ type Pool struct {
 	Health       Health
 	Ejection     Ejection
 	Retry        Retry
+	Queue        Queue
 	SlowStart    time.Duration // default 30s: from a tenth of its share to all of it, after new or back; 0 is at once
 	DrainTimeout time.Duration // default 10m: for the running requests of a backend that is drained or left the file
 	Backends     []Backend
@@ -176,6 +178,13 @@ type Ejection struct {
 type Retry struct {
 	Attempts int   // default 2, 1 to 3: tries in all, the first included
 	Budget   Share // default 20%: retries per requests of the last 10 s
+}
+
+// Queue is where requests wait when every backend is full.
+type Queue struct {
+	Off  bool          // queue: off; what follows then has no meaning
+	Wait time.Duration // default 30s: at most, and at most so much work ahead
+	Size int           // default 1024
 }
 
 // Share is a part of a whole in parts per million: 20% is 200,000.

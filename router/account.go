@@ -48,7 +48,7 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	r := accesslog.Record{
 		Time: e.began, Client: e.from, Op: e.op, Backend: e.backend, Stream: e.call.Stream,
 		Status: status, Cut: e.truncated, Left: status == statusClientGone, Replay: e.replay != nil, Tries: e.tries,
-		BytesIn: e.bytesIn, BytesOut: e.relay.sent, Total: now.Sub(e.began), Usage: e.usage,
+		BytesIn: e.bytesIn, BytesOut: e.relay.sent, Total: now.Sub(e.began), Queue: e.queued, Usage: e.usage,
 	}
 	r.ID.Set(e.id)
 	r.Asked = e.asked
@@ -71,10 +71,10 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 }
 
 // overhead is what the router added before the client got the answer's first
-// frame: the time between the whole request and its sending, and between the
+// frame, waiting for room apart: the time between the whole request and its sending, and between the
 // first byte of the answer and the frame in hand.
 func (e *Exchange) overhead() time.Duration {
-	return e.sent.Sub(e.bodyRead) + e.responded.Sub(e.answered)
+	return e.sent.Sub(e.bodyRead) - e.queued + e.responded.Sub(e.answered)
 }
 
 // statusClientGone is nginx's status for a client that left.

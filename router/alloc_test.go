@@ -6,7 +6,6 @@ package router
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
 	"fmt"
 	"io"
 	mrand "math/rand/v2"
@@ -19,8 +18,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/helixflow/helixflow/authn"
 )
 
 // newReplier serves reply to each request without allocating: a request comes
@@ -58,13 +55,10 @@ func newReplier(t testing.TB, reply string) (url string) {
 // withKey is open, but for one tenant with one key.
 func withKey(t testing.TB, url string) (config, key string) {
 	t.Helper()
-	k, err := authn.Generate("test", rand.Reader)
-	require.NoError(t, err)
-	hash, err := authn.Hash(k.Text.Reveal(), nil)
-	require.NoError(t, err)
+	key, hash := newKey(t)
 	config = strings.Replace(open("", url), "auth: {anonymous: all}\ntenants: [{name: all}]",
 		"tenants: [{name: all, models: [m], keys: [{name: k, hash: \""+hash+"\"}]}]", 1)
-	return config, k.Text.Reveal()
+	return config, key
 }
 
 func TestWalkDoesNotAllocate(t *testing.T) {

@@ -49,6 +49,7 @@ func (a *Attempt) finish(o backends.Outcome, r backends.Report, now time.Time) {
 	r.Pass = a.pass
 	a.lease.Endpoint().Report(r, now)
 	a.lease.Finish(o, now)
+	a.pool.freed(now)
 	a.release()
 }
 
@@ -72,9 +73,9 @@ func (e *Exchange) forward() error {
 		e.mirror()
 	}
 	for {
-		a, t := e.acquire(now)
-		if a == nil {
-			return e.nothingLeft(now)
+		a, t, err := e.take(&now)
+		if err != nil {
+			return err
 		}
 		e.attempt = a // so that even a panic ends it
 		e.tries++
@@ -120,6 +121,24 @@ func (e *Exchange) forward() error {
 			e.drop(outcomeOf(f, r), r, now)
 		}
 	}
+}
+
+// take takes a place on a backend, and waits for one if that is all that is
+// missing; now is when.
+func (e *Exchange) take(now *time.Time) (a *Attempt, t *target, err error) {
+	first := e.tries == 0
+	if !first || !e.crowded() {
+		a, t = e.acquire(*now)
+	}
+	if p := e.full(*now); a == nil && first && p != nil {
+		if a, t, *now, err = e.park(p, *now); err != nil {
+			return nil, nil, err
+		}
+	}
+	if a == nil {
+		return nil, nil, e.nothingLeft(*now)
+	}
+	return a, t, nil
 }
 
 // mayTryAgain reports whether the request may be tried once more, on a backend

@@ -28,6 +28,7 @@ type World struct {
 	Metrics   *metric.Metrics
 	Fallbacks *Fallbacks
 	Limits    *admission.Book
+	Lots      *Lots
 	// Sim returns the base URL of the simulated engine with this name, started
 	// if need be.
 	Sim func(name string) (string, error)
@@ -85,6 +86,9 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 	p.budget.Set(c.Retry.Budget.Float(), backends.BudgetPerSecond)
 	if p.credentials, err = w.Fleet.Credentials(c.Name, c.Credentials()); err != nil {
 		return nil, err
+	}
+	if !c.Queue.Off {
+		p.lot, p.queue = w.Lots.of(c.Name), queueRules{size: c.Queue.Size, wait: c.Queue.Wait}
 	}
 	for name := range c.Headers {
 		p.replaced = append(p.replaced, []byte(name))

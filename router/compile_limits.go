@@ -29,10 +29,12 @@ func (s *Snapshot) addLimits(cfg *configs.Config, book *admission.Book) {
 		routes[m.Name] = r
 		r.limit = scope(admission.Model, m.Name, &m.Limits)
 	}
+	s.classes = make(map[string]admission.Class)
 	l.tenant = make(map[string]*tenantScopes)
 	l.key = make(map[keyName]*admission.Scope)
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
+		s.classes[t.Name] = classes[t.Priority]
 		own := &tenantScopes{all: scope(admission.Tenant, t.Name, &t.Limits), models: make(map[*Route]*admission.Scope)}
 		for j := range t.ModelLimits {
 			m := &t.ModelLimits[j]
@@ -75,6 +77,10 @@ func rulesFor(c *configs.Limits) *admission.Rules {
 		return nil
 	}
 	return r
+}
+
+var classes = map[string]admission.Class{
+	"system": admission.System, "interactive": admission.Interactive, "": admission.Default, "default": admission.Default, "batch": admission.Batch,
 }
 
 var periods = map[string]admission.Per{"day": admission.PerDay, "month": admission.PerMonth, "total": admission.PerTotal}

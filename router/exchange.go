@@ -59,6 +59,7 @@ type progress struct {
 	name          *publicName
 	attempt       *Attempt // the try that answers, or nil
 	tries         int
+	queued        time.Duration     // waiting for room on a backend
 	preflight     bool              // a browser only asks whether it may call
 	allow         bool              // somebody asks which methods there are
 	failure       *backends.Failure // of the last try that failed

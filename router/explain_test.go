@@ -74,7 +74,7 @@ func newPlan(t *testing.T, config string) *plan {
 	}
 	cfg, err := configs.Parse("test.yaml", fmt.Appendf(nil, config, hashes...), nil, nil)
 	require.NoError(t, err)
-	p.Snapshot, err = Compile(cfg, World{Fleet: p.fleet, Metrics: metric.New(), Fallbacks: new(Fallbacks), Limits: new(admission.Book)}, 7)
+	p.Snapshot, err = Compile(cfg, World{Fleet: p.fleet, Metrics: metric.New(), Fallbacks: new(Fallbacks), Limits: new(admission.Book), Lots: new(Lots)}, 7)
 	require.NoError(t, err)
 	return p
 }

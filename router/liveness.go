@@ -18,6 +18,8 @@ type cell struct {
 	gen   int32 // tells this connection from the fd's next one
 	gone  atomic.Bool
 	armed atomic.Pointer[backends.Conn] // what to break when the client leaves
+	// Whom to wake then, if it waits for room on a backend.
+	waiting atomic.Pointer[parked]
 }
 
 // Arm implements backends.Hangup. It stores before it looks, and the watcher
@@ -47,5 +49,8 @@ func (c *cell) hangUp() {
 func (c *cell) breakArmed() {
 	if conn := c.armed.Swap(nil); conn != nil {
 		conn.Break()
+	}
+	if w := c.waiting.Load(); w != nil {
+		w.ring()
 	}
 }

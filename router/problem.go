@@ -69,6 +69,7 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindOverloaded:          {429, typeRequests, "overloaded", "Every backend of this model asked to be left alone for a while.", adviseRetry},
 	helixflow.KindBackendBroken:       {502, typeServer, "upstream_error", "The backend's answer was interrupted or made no sense.", adviseNothing},
 	helixflow.KindBackendCredential:   {502, typeServer, "upstream_error", "The backend refused the router's credential. This is for the router's operator to mend.", adviseNoRetry},
+	helixflow.KindDeadline:            {504, typeServer, "deadline_exceeded", "No backend had room in the time that the client would wait.", adviseNothing},
 	helixflow.KindBackendTimeout:      {504, typeServer, "upstream_timeout", "The backend did not answer in time.", adviseNothing},
 	helixflow.KindDraining:            {503, typeServer, "draining", "The router is shutting down.", adviseRetry},
 	helixflow.KindIdempotencyKey:      {400, typeInvalid, "invalid_idempotency_key", "An Idempotency-Key must stand once, and be 1 to 255 printable ASCII characters.", adviseNothing},
@@ -183,6 +184,7 @@ var (
 	errBodyTimeout    = &helixflow.Error{Kind: helixflow.KindBodyTimeout}
 	errClientGone     = &helixflow.Error{Kind: helixflow.KindClientGone}
 	errDraining       = &helixflow.Error{Kind: helixflow.KindDraining, RetryAfter: time.Second}
+	errDeadline       = &helixflow.Error{Kind: helixflow.KindDeadline}
 	errAllBusy        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this model is at its limit."}
 )
 

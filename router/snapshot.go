@@ -29,6 +29,7 @@ type Snapshot struct {
 	maxSpool   int64
 	pools      []*Pool
 	limits     limits
+	classes    map[string]admission.Class // by tenant
 	book       *admission.Book
 	trusted    *clientaddr.Trusted
 	origins    origins
@@ -95,6 +96,8 @@ type Pool struct {
 	members     *backends.Members
 	credentials *backends.Credentials
 	budget      *backends.Budget
+	lot         *lot // where requests wait for room; nil: nowhere
+	queue       queueRules
 	attempts    int      // tries of one request, the first included
 	static      []byte   // extra header lines of every request
 	replaced    [][]byte // names of the extra headers: the client's own do not travel
@@ -120,6 +123,14 @@ func (o *origins) allow(origin []byte) bool {
 }
 
 func (o *origins) configured() bool { return o.any || len(o.list) > 0 }
+
+// classOf is how urgent a tenant's requests are.
+func (s *Snapshot) classOf(tenant string) admission.Class {
+	if c, ok := s.classes[tenant]; ok {
+		return c
+	}
+	return admission.Default
+}
 
 // Generation tells plans apart, in the order they came into force.
 func (s *Snapshot) Generation() uint64 { return s.generation }

@@ -60,6 +60,7 @@ type world struct {
 	fleet     *backends.Fleet
 	fallbacks Fallbacks
 	limits    admission.Book
+	lots      Lots
 	metrics   *metric.Metrics
 	log       logText
 	addr      string
@@ -116,7 +117,7 @@ func (w *world) compile(t testing.TB, config string) *Snapshot {
 	t.Helper()
 	cfg, err := configs.Parse("test.yaml", []byte(config), nil, nil)
 	require.NoError(t, err)
-	snap, err := Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics, Fallbacks: &w.fallbacks, Limits: &w.limits}, 1)
+	snap, err := Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics, Fallbacks: &w.fallbacks, Limits: &w.limits, Lots: &w.lots}, 1)
 	require.NoError(t, err)
 	snap.Retain(w.fleet)
 	return snap

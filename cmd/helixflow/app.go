@@ -38,6 +38,7 @@ type app struct {
 	fleet     *backends.Fleet
 	fallbacks router.Fallbacks
 	limits    admission.Book
+	lots      router.Lots
 	engines   map[string]*sim.Running // simulated backends, by name
 	edge      *router.Server
 	admin     *admin.Server
@@ -73,6 +74,7 @@ func newApp(cfg *configs.Config, settings ServeCmd, log *slog.Logger, level *slo
 	}
 	v := build.Info()
 	a.metrics.SetBuild(v.Version, v.Commit, v.Go)
+	a.metrics.Queues(a.lots.QueueCounts)
 	a.metrics.Limits(func() []metric.Rejections { return router.LimitRejections(&a.limits) })
 	a.fleet = backends.NewFleet(a.metrics)
 	a.fleet.OnTransition(a.logTransition)

@@ -152,7 +152,7 @@ func (c *ExplainCmd) offline(env *Env, q router.Question) (*router.Explanation, 
 	fleet := backends.NewFleet(metrics)
 	defer fleet.Close()
 	snapshot, err := router.Compile(cfg, router.World{
-		Fleet: fleet, Metrics: metrics, Fallbacks: new(router.Fallbacks), Limits: new(admission.Book),
+		Fleet: fleet, Metrics: metrics, Fallbacks: new(router.Fallbacks), Limits: new(admission.Book), Lots: new(router.Lots),
 		Sim: func(string) (string, error) { return "http://127.0.0.1:9", nil }, // never asked
 	}, 0)
 	if err != nil {

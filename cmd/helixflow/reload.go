@@ -107,7 +107,7 @@ func (a *app) prepare(cfg *configs.Config, generation uint64) (p prepared, err e
 	if p.certs, err = loadCertificate(cfg.Server.TLS); err != nil {
 		return p, err
 	}
-	world := router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Limits: &a.limits, Sim: a.engine}
+	world := router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Limits: &a.limits, Lots: &a.lots, Sim: a.engine}
 	if p.snapshot, err = router.Compile(cfg, world, generation); err != nil {
 		return p, err
 	}

@@ -20,6 +20,41 @@ type operations struct {
 	certificates map[string]time.Time // by listener: when it runs out
 	accessLog    func() (written, dropped, failures uint64)
 	rejections   func() []Rejections
+	queues       func() []QueueCounts
+}
+
+// QueueCounts are how many requests wait for room in a pool, and what became of
+// those that did.
+type QueueCounts struct {
+	Pool                     string
+	Length                   int
+	Refused, Expired, Served uint64
+	Waited                   time.Duration // of those served, together
+}
+
+// Queues has the pools' queues written with each scrape.
+func (m *Metrics) Queues(counts func() []QueueCounts) {
+	o := &m.operations
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.queues = counts
+}
+
+func writeQueues(t *text, list []QueueCounts) {
+	t.family(queueLength)
+	for _, q := range list {
+		t.sample(queueLength.name, uint64(q.Length), "pool", q.Pool)
+	}
+	t.family(queueRejections)
+	for _, q := range list {
+		t.sample(queueRejections.name, q.Refused, "pool", q.Pool, "reason", "full")
+		t.sample(queueRejections.name, q.Expired, "pool", q.Pool, "reason", "expired")
+	}
+	t.family(queueWait)
+	for _, q := range list {
+		t.sampleFloat(queueWait.name+"_sum", q.Waited.Seconds(), "pool", q.Pool)
+		t.sample(queueWait.name+"_count", q.Served, "pool", q.Pool)
+	}
 }
 
 // Rejections are how many requests one limit of one scope refused, and how many
@@ -94,6 +129,9 @@ func (o *operations) write(t *text) {
 			labels[7] = "shadow"
 			t.sample(limitRejections.name, r.Shadow, labels...)
 		}
+	}
+	if o.queues != nil {
+		writeQueues(t, o.queues())
 	}
 	if o.generation > 0 {
 		t.family(configGeneration)

@@ -26,6 +26,9 @@ var (
 	clientDisconnects   = family{"helixflow_client_disconnects_total", "counter", "Clients that left before their answer was complete."}
 	streamTruncations   = family{"helixflow_stream_truncations_total", "counter", "Streams a backend cut after the client had begun to read."}
 	limitRejections     = family{"helixflow_ratelimit_rejections_total", "counter", "Requests that a limit refused, or would have if it were no shadow; name is the configured one of the scope."}
+	queueLength         = family{"helixflow_queue_length", "gauge", "Requests that wait for room on a backend now."}
+	queueRejections     = family{"helixflow_queue_rejections_total", "counter", "Requests that found no room to wait (full), or waited in vain (expired)."}
+	queueWait           = family{"helixflow_queue_wait_seconds", "summary", "Time that requests waited which then found room."}
 	configReloads       = family{"helixflow_config_reloads_total", "counter", "Tries to put another configuration into force."}
 	configReloadSuccess = family{"helixflow_config_last_reload_success", "gauge", "1 if the last reload was put into force, 0 if it was refused; absent before the first."}
 	configGeneration    = family{"helixflow_config_generation", "gauge", "Which configuration is in force, counted from the start."}

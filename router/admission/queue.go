@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Class is how urgent a request is. Lower numbers go first.
+// Class is how urgent a request is.
 type Class uint8
 
-// The classes.
+// The classes, the most urgent first.
 const (
 	System Class = iota
 	Interactive
@@ -32,6 +32,7 @@ type Waiter struct {
 	Cost     float64   // of its prompt, in tokens: what its tenant is charged when it goes
 	Work     float64   // seconds a backend needs before its first token
 	Deadline time.Time // when an answer is of no use any more; zero: never
+	Owner    any       // whom to call when it goes
 
 	arrived time.Time
 	turn    uint64 // place in the order of arrival
