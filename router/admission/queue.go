@@ -207,15 +207,18 @@ func (h tenants) Less(i, j int) bool {
 	}
 	return h[i].waiters[0].turn < h[j].waiters[0].turn
 }
+
 func (h tenants) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].at, h[j].at = i, j
 }
+
 func (h *tenants) Push(x any) {
 	t := x.(*tenant)
 	t.at = len(*h)
 	*h = append(*h, t)
 }
+
 func (h *tenants) Pop() any {
 	old := *h
 	t := old[len(old)-1]
@@ -236,15 +239,18 @@ func (h waiters) Less(i, j int) bool {
 	}
 	return a.turn < b.turn
 }
+
 func (h waiters) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].at, h[j].at = i, j
 }
+
 func (h *waiters) Push(x any) {
 	w := x.(*Waiter)
 	w.at = len(*h)
 	*h = append(*h, w)
 }
+
 func (h *waiters) Pop() any {
 	old := *h
 	w := old[len(old)-1]
