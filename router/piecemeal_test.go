@@ -63,7 +63,5 @@ func TestEventsOfOtherOperations(t *testing.T) {
 	f(chunkOf(delta+done)+lastChunk, delta+done, true)
 	f(chunkOf(delta)+chunkOf(delta)+lastChunk, delta+delta, true)
 	f(chunkOf(delta)+"zz\r\n", delta+`data: {"error":{"message":"The backend's answer was interrupted.","type":"server_error","param":null,"code":"upstream_interrupted"}}`+"\n\n", false)
-	var metrics strings.Builder
-	w.metrics.WritePrometheus(&metrics)
-	require.Contains(t, metrics.String(), `helixflow_tokens_total{model="m",type="input"} 7`)
+	require.Contains(t, w.scrape(t), `helixflow_tokens_total{model="m",type="input"} 7`)
 }
