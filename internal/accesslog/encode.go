@@ -52,7 +52,9 @@ func appendOutcome(dst []byte, r *Record) []byte {
 	if r.Replay {
 		dst = append(dst, `,"replay":true`...)
 	}
-	return appendCount(dst, `,"tries":`, int64(r.Tries))
+	dst = appendCount(dst, `,"tries":`, int64(r.Tries))
+	dst = appendName(dst, `,"hook":`, r.Hook)
+	return appendName(dst, `,"hook_result":`, r.HookResult)
 }
 
 // appendFigures says how long it took and what it cost.
@@ -62,6 +64,9 @@ func appendFigures(dst []byte, r *Record) []byte {
 	dst = appendMillis(dst, `,"total_ms":`, r.Total)
 	if r.Queue > 0 {
 		dst = appendMillis(dst, `,"queue_ms":`, r.Queue)
+	}
+	if r.Hooks > 0 {
+		dst = appendMillis(dst, `,"hooks_ms":`, r.Hooks)
 	}
 	if r.Overhead > 0 {
 		dst = appendMillis(dst, `,"overhead_ms":`, r.Overhead)
