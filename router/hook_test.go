@@ -46,15 +46,6 @@ func says(reply string) func(string) string { return func(string) string { retur
 
 const allows = `{"action":"allow"}`
 
-// scrape is what a scrape gives once all requests are booked.
-func (w *world) scrape(t testing.TB) string {
-	t.Helper()
-	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
-	var b strings.Builder
-	w.metrics.WritePrometheus(&b)
-	return b.String()
-}
-
 // hookCount is a figure of helixflow_hook_requests_total.
 func (w *world) hookCount(hook, phase, result string) string {
 	var b strings.Builder
