@@ -56,7 +56,7 @@ type Queue struct {
 // class is the tenants with waiting requests of one class, and the memory of
 // those without.
 type class struct {
-	active tenants
+	active pile[*tenant]
 	all    map[string]*tenant
 }
 
@@ -64,7 +64,7 @@ type class struct {
 type tenant struct {
 	name    string
 	counter float64 // tokens it was served, lifted after it was idle
-	waiters waiters
+	waiters pile[*Waiter]
 	at      int // place among the active ones, or -1
 }
 
@@ -197,65 +197,54 @@ func (c *class) tenant(name string) *tenant {
 	return t
 }
 
-// tenants is a heap, the one served least on top.
-type tenants []*tenant
-
-func (h tenants) Len() int { return len(h) }
-func (h tenants) Less(i, j int) bool {
-	if h[i].counter != h[j].counter {
-		return h[i].counter < h[j].counter
+// before puts the tenant served least first.
+func (t *tenant) before(o *tenant) bool {
+	if t.counter != o.counter {
+		return t.counter < o.counter
 	}
-	return h[i].waiters[0].turn < h[j].waiters[0].turn
+	return t.waiters[0].turn < o.waiters[0].turn
 }
 
-func (h tenants) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].at, h[j].at = i, j
-}
+func (t *tenant) moved(to int) { t.at = to }
 
-func (h *tenants) Push(x any) {
-	t := x.(*tenant)
-	t.at = len(*h)
-	*h = append(*h, t)
-}
-
-func (h *tenants) Pop() any {
-	old := *h
-	t := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	t.at = -1
-	return t
-}
-
-// waiters is a heap, the most urgent on top.
-type waiters []*Waiter
-
-func (h waiters) Len() int { return len(h) }
-func (h waiters) Less(i, j int) bool {
-	a, b := h[i], h[j]
-	if !a.Deadline.Equal(b.Deadline) {
-		return b.Deadline.IsZero() || !a.Deadline.IsZero() && a.Deadline.Before(b.Deadline)
+// before puts the most urgent request first.
+func (w *Waiter) before(o *Waiter) bool {
+	if !w.Deadline.Equal(o.Deadline) {
+		return o.Deadline.IsZero() || !w.Deadline.IsZero() && w.Deadline.Before(o.Deadline)
 	}
-	return a.turn < b.turn
+	return w.turn < o.turn
 }
 
-func (h waiters) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].at, h[j].at = i, j
+func (w *Waiter) moved(to int) { w.at = to }
+
+// pile is a heap for package container/heap whose elements know where they are:
+// -1 once they are out.
+type pile[T interface {
+	before(T) bool
+	moved(to int)
+}] []T
+
+func (p pile[T]) Len() int           { return len(p) }
+func (p pile[T]) Less(i, j int) bool { return p[i].before(p[j]) }
+
+func (p pile[T]) Swap(i, j int) {
+	p[i], p[j] = p[j], p[i]
+	p[i].moved(i)
+	p[j].moved(j)
 }
 
-func (h *waiters) Push(x any) {
-	w := x.(*Waiter)
-	w.at = len(*h)
-	*h = append(*h, w)
+// Push is called by package heap only.
+func (p *pile[T]) Push(x any) {
+	x.(T).moved(len(*p))
+	*p = append(*p, x.(T))
 }
 
-func (h *waiters) Pop() any {
-	old := *h
-	w := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	w.at = -1
-	return w
+// Pop is called by package heap only.
+func (p *pile[T]) Pop() any {
+	last := len(*p) - 1
+	x := (*p)[last]
+	clear((*p)[last:])
+	*p = (*p)[:last]
+	x.moved(-1)
+	return x
 }
