@@ -23,14 +23,16 @@ const (
 	KindNotFound                        // no such path
 	KindPathForbidden                   // the path exists, and is nobody's here
 	KindMethodNotAllowed                // the path exists, with another method
+	KindNoWebsocket                     // a websocket is asked for where none is served
+	KindHandshake                       // a websocket is asked for in a way that makes no sense
+	KindUpgradeRequired                 // the path is a websocket's, in version 13
+	KindOriginForbidden                 // a web page of this origin may not open websockets
+	KindWebsocketLimit                  // server.websockets.max are open
 	KindBodyTimeout                     // the client stopped sending its body
 	KindBodyTooLarge                    // the body is above server.max_body
 	KindHeaderTooLarge                  // the header is above server.max_header
 	KindUnsupportedMedia                // content type or content encoding
 	KindNoSpool                         // the body has to wait on the disk, which has no room
-	KindDenied                          // a hook refused the request, or its answer
-	KindHookFailed                      // a hook that must be asked gave no reply that makes sense
-	KindUncheckable                     // a hook must see the answer, and cannot be shown it
 	KindNoBackend                       // no backend is usable now
 	KindRateLimited                     // a limit on requests refuses it now
 	KindTokensLimited                   // a limit on tokens refuses it now
@@ -67,14 +69,16 @@ var kindNames = [NumKinds]string{
 	KindNotFound:            "not_found",
 	KindPathForbidden:       "path_forbidden",
 	KindMethodNotAllowed:    "method_not_allowed",
+	KindNoWebsocket:         "no_websocket",
+	KindHandshake:           "handshake",
+	KindUpgradeRequired:     "upgrade_required",
+	KindOriginForbidden:     "origin_forbidden",
+	KindWebsocketLimit:      "websocket_limit",
 	KindBodyTimeout:         "body_timeout",
 	KindBodyTooLarge:        "body_too_large",
 	KindHeaderTooLarge:      "header_too_large",
 	KindUnsupportedMedia:    "unsupported_media",
 	KindNoSpool:             "no_spool",
-	KindDenied:              "denied",
-	KindHookFailed:          "hook_failed",
-	KindUncheckable:         "uncheckable",
 	KindNoBackend:           "no_backend",
 	KindRateLimited:         "rate_limited",
 	KindTokensLimited:       "tokens_limited",

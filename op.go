@@ -130,7 +130,7 @@ func (o Op) Understood() bool { return OpChatCompletions <= o && o <= OpModerati
 // number the request may bound.
 func (o Op) Generates() bool {
 	switch o {
-	case OpChatCompletions, OpCompletions, OpResponses, OpMessages:
+	case OpChatCompletions, OpCompletions, OpResponses, OpResponsesSocket, OpMessages:
 		return true
 	}
 	return false

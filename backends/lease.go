@@ -39,6 +39,7 @@ type Lease struct {
 	body     framing.Body
 	reusable bool
 	armed    bool      // a hang-up may break conn
+	switched bool      // the backend has switched protocols
 	Sent     time.Time // the request was written
 	Answered time.Time // the first byte of the answer came
 }
@@ -169,7 +170,11 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 		}
 		status := head.StatusCode()
 		if status == fasthttp.StatusSwitchingProtocols {
-			return PhaseHead, errUpgrade
+			if !o.Upgrade {
+				return PhaseHead, errUpgrade
+			}
+			l.switched, l.reusable = true, false
+			return PhaseBody, nil
 		}
 		if status >= 200 {
 			l.beginBody(head, status)
@@ -253,6 +258,24 @@ func (l *Lease) beginBody(head *fasthttp.ResponseHeader, status int) {
 		l.body.Begin(l.conn.br, framing.UntilClose, 0)
 		l.reusable = false
 	}
+}
+
+// Switched reports whether the backend has switched protocols. The answer has no
+// body then, and the connection is to be had from Tunnel.
+func (l *Lease) Switched() bool { return l.switched }
+
+// Tunnel hands out the connection of a backend that has switched protocols, once,
+// with what it has sent since, which is the caller's. Closing the connection is
+// still up to Finish, and until Disarm a hang-up breaks it.
+func (l *Lease) Tunnel() (nc net.Conn, early []byte) {
+	c := l.conn
+	if !l.switched || c.br == nil {
+		panic("BUG: there is no tunnel")
+	}
+	early, _ = c.br.Peek(c.br.Buffered())
+	c.br = nil // the tunnel's ends read for themselves
+	_ = c.nc.SetDeadline(time.Time{})
+	return c.nc, early
 }
 
 // BodyLength is the body's length in bytes if its head told it, else -1.

@@ -1,7 +1,6 @@
 package backends
 
 import (
-	"cmp"
 	"net"
 	"strconv"
 	"strings"
@@ -34,6 +33,7 @@ type Outgoing struct {
 	Body       []byte        // nil for a GET
 	Edits      *openai.Edits // changes to Body; nil for none
 	Stream     Stream        // instead of Body: one that is sent as it comes, and once only
+	Upgrade    bool          // Header asks to switch protocols: a 101 is an answer
 	Hangup     Hangup
 	Now        time.Time // about when RoundTrip is called
 	Connect    time.Duration
@@ -51,13 +51,12 @@ func (ep *Endpoint) compile(s Spec) {
 	if ep.dialer.AbsoluteForm() {
 		origin = "http://" + s.Address.HostHeader()
 	}
-	for op := range helixflow.NumOps {
+	for op := helixflow.OpUnknown + 1; op < helixflow.NumOps; op++ {
 		base := s.Address
-		if !strings.HasPrefix(op.Path(), "/v1/") && op != helixflow.OpUnknown { // an engine's own, which stands beside its /v1
+		if !strings.HasPrefix(op.Path(), "/v1/") { // an engine's own, which stands beside its /v1
 			base.Path = strings.TrimSuffix(base.Path, "/v1")
 		}
-		// An unknown operation has no path: it is asked of the URL itself.
-		target := origin + cmp.Or(base.JoinPath(op.Path()), "/")
+		target := origin + base.JoinPath(op.Path())
 		ep.lines[0][op] = []byte("GET " + target)
 		ep.lines[1][op] = []byte("POST " + target)
 	}

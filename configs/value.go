@@ -57,7 +57,6 @@ type (
 		min  int
 		none string // what an empty list means
 	}
-	inTurn      struct{ texts } // whose order means something
 	secretTexts struct{ to *[]secret.Text }
 	prefixes    struct {
 		to  *[]netip.Prefix

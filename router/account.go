@@ -8,7 +8,6 @@ import (
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/internal/accesslog"
-	"github.com/helixflow/helixflow/internal/hook"
 )
 
 // This file books what an exchange was, once, at its end.
@@ -28,7 +27,11 @@ func (e *Exchange) account(now time.Time) {
 	} else if e.truncated {
 		s.metrics.StreamTruncation()
 	}
-	series.Request(e.op, e.call.Stream && e.problem == nil, status, now.Sub(e.began))
+	took := now.Sub(e.began)
+	if status == statusSwitching {
+		took = e.socket.began.Sub(e.began)
+	}
+	series.Request(e.op, e.call.Stream && e.problem == nil && e.socket == nil, status, took)
 	series.Tokens(e.usage)
 	if !e.firstToken.IsZero() {
 		series.FirstToken(e.firstToken.Sub(e.began))
@@ -51,6 +54,9 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 		Status: status, Cut: e.truncated, Left: status == statusClientGone, Replay: e.replay != nil, Tries: e.tries,
 		BytesIn: e.bytesIn, BytesOut: e.relay.sent, Total: now.Sub(e.began), Queue: e.queued, Usage: e.usage,
 	}
+	if status == statusSwitching {
+		r.Stream, r.Left, r.End = false, e.left, e.socket.end.Load().as.String()
+	}
 	r.ID.Set(e.id)
 	r.Asked = e.asked
 	if p := e.principal; p != nil {
@@ -58,9 +64,6 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	}
 	if e.name != nil {
 		r.Model = e.name.route.model
-	}
-	if r.Hooks = e.looked.wait; e.looked.hook != "" {
-		r.Hook, r.HookResult = e.looked.hook, e.looked.result.String()
 	}
 	if e.problem != nil {
 		r.Problem, r.Kind = true, e.problem.Kind
@@ -94,16 +97,6 @@ func (s *Server) logFailure(e *Exchange, f *backends.Failure) {
 	if dropped, ok := s.failures.allow(time.Now()); ok {
 		s.log.Warn("backend failed", "request_id", string(e.id), "model", e.name.route.model, "backend", f.Backend,
 			"try", e.tries, "error", f.Error(), "unreported_before", dropped)
-	}
-}
-
-// logHook tells the operator of a hook that failed.
-func (s *Server) logHook(e *Exchange, h *Hook, phase hook.Phase, err error) {
-	now := time.Now()
-	s.lately.note("hook "+h.name, err.Error(), now)
-	if dropped, ok := s.failures.allow(now); ok {
-		s.log.Warn("hook failed", "request_id", string(e.id), "model", e.name.route.model, "hook", h.name,
-			"phase", phase.String(), "error", err.Error(), "unreported_before", dropped)
 	}
 }
 

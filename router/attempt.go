@@ -46,20 +46,11 @@ var attempts = sync.Pool{New: func() any { return new(Attempt) }}
 // finish ends the attempt: its lease by o, and its leave to try by r, whose
 // Pass it fills in.
 func (a *Attempt) finish(o backends.Outcome, r backends.Report, now time.Time) {
-	a.leave(o, r, now)
-	a.release()
-}
-
-// leave ends what the attempt holds on its endpoint, once; its head and text
-// stay.
-func (a *Attempt) leave(o backends.Outcome, r backends.Report, now time.Time) {
-	if a.lease.Endpoint() == nil {
-		return
-	}
 	r.Pass = a.pass
 	a.lease.Endpoint().Report(r, now)
 	a.lease.Finish(o, now)
 	a.pool.freed(now)
+	a.release()
 }
 
 // release gives an attempt back that holds nothing any more.
@@ -78,7 +69,7 @@ func (a *Attempt) release() {
 func (e *Exchange) forward() error {
 	now := e.bodyRead
 	e.begunChoosing()
-	if len(e.name.route.mirrors) > 0 && e.body != nil {
+	if len(e.name.route.mirrors) > 0 && e.body != nil && e.socket == nil {
 		e.mirror()
 	}
 	for {
@@ -99,6 +90,9 @@ func (e *Exchange) forward() error {
 		out := e.outgoing(a, now)
 		a.want = want{understood: e.op.Understood(), stream: e.call.Stream && e.op.CanStream()}
 		f := asFailure(a.run(&out, e.name.route))
+		if f == nil && e.socket != nil {
+			f = e.socket.shake.check(a, e.client.keyInProtocol)
+		}
 		now = time.Now()
 		r := a.book(f, now)
 		if f != nil && f.Timeout && e.impatient(now) {
@@ -243,6 +237,10 @@ func (e *Exchange) outgoing(a *Attempt, now time.Time) backends.Outgoing {
 		out.Credential = a.credential.Line()
 	}
 	switch {
+	case e.op == helixflow.OpRealtime:
+		out.Query, out.Upgrade = e.queryFor(e.prepared), true
+	case e.socket != nil:
+		out.Upgrade = true
 	case e.upload != nil:
 		e.upload.rewind()
 		e.upload.until = out.Deadline
@@ -263,6 +261,9 @@ func (a *Attempt) run(out *backends.Outgoing, route *Route) error {
 		return err
 	}
 	a.status = a.head.StatusCode()
+	if a.lease.Switched() {
+		return nil
+	}
 	if err := a.read(out, route); err != nil {
 		return err
 	}
@@ -322,19 +323,19 @@ func (a *Attempt) firstEvent(seen int, op helixflow.Op) (comments int, found boo
 }
 
 // readHeld reads an answer that is not a stream of events: all of it if it is
-// smaller than limit, or what comes first of one that is of use piece by piece.
-func (a *Attempt) readHeld(limit int, idle time.Duration, until time.Time) error {
+// small, or what comes first of one that is of use piece by piece.
+func (a *Attempt) readHeld(out *backends.Outgoing, route *Route) error {
 	size := a.lease.BodyLength()
 	if a.text == nil {
 		a.text = buf.Get(int(min(max(size, 1<<10), holdBelow)))
 	}
-	for !a.whole && len(a.text.B) < limit {
+	for !a.whole && len(a.text.B) < holdBelow {
 		if len(a.text.B) > 0 && a.head.isPiecemeal() && !a.lease.More() {
 			return nil
 		}
 		if !a.lease.More() {
 			now := time.Now()
-			a.lease.Wait(now, min(idle, until.Sub(now)))
+			a.lease.Wait(now, min(route.idle, out.Deadline.Sub(now)))
 		}
 		if n := len(a.text.B); n == cap(a.text.B) && int64(n) != size {
 			a.text = a.text.Grow(1)
@@ -359,8 +360,8 @@ func (e *Exchange) deliver(a *Attempt, now time.Time) {
 	if e.upload != nil && !e.upload.replayable() { // it came while it was sent
 		e.bodyRead = a.lease.Sent
 	}
-	if len(e.name.route.after) == 0 { // nobody will look at it any more
-		e.freeRequest()
+	if e.socket == nil {
+		e.freeRequest() // else the body is a message, which is sent over the websocket now
 	}
 	e.status, e.usage = a.status, a.answer.Usage
 }

@@ -145,16 +145,19 @@ func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 
 // prepare lays the edits that the target wants around the body's bytes.
 func (e *Exchange) prepare(t *target) error {
-	if e.body == nil && e.upload == nil || e.prepared == t {
+	if e.prepared == t {
 		return nil
 	}
 	e.prepared = t
 	e.edits.Reset()
-	if e.upload != nil {
+	switch {
+	case e.upload != nil:
 		e.renameForm(t)
 		return nil
+	case e.body == nil:
+		return nil
 	}
-	if e.op.Understood() { // the rules are about generating
+	if e.op.Understood() || e.op == helixflow.OpResponsesSocket { // the rules are about generating
 		if err := e.name.route.params.Apply(e.body.B, &e.call, &e.edits); err != nil {
 			return err
 		}

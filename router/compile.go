@@ -10,13 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/clientaddr"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
-	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/router/admission"
 )
 
@@ -51,6 +51,7 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 		answersLimit: cfg.Server.IdempotencyMemory,
 		authFailures: cfg.Auth.FailuresPerMinute,
 	}
+	s.compileWebsockets(cfg)
 	pools := make(map[string]*Pool, len(cfg.Pools))
 	var problems []error
 	for i := range cfg.Pools {
@@ -65,9 +66,6 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	if err := s.addHooks(cfg.Hooks, w); err != nil {
-		return nil, err
-	}
 	for i := range cfg.Models {
 		if err := s.addModel(&cfg.Models[i], pools, w); err != nil {
 			return nil, err
@@ -76,6 +74,18 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 	s.book = w.Limits
 	s.addLimits(cfg, w.Limits)
 	return s, s.addTenants(cfg)
+}
+
+func (s *Snapshot) compileWebsockets(cfg *configs.Config) {
+	w := cfg.Server.Websockets
+	s.websockets = websockets{max: int64(w.Max), idle: w.Idle, total: w.Total}
+	for _, p := range cfg.Passthrough {
+		for _, op := range []helixflow.Op{helixflow.OpRealtime, helixflow.OpResponsesSocket} {
+			if p.Prefix == op.Path() {
+				s.websockets.ops = append(s.websockets.ops, op)
+			}
+		}
+	}
 }
 
 func compilePool(c *configs.Pool, w World) (*Pool, error) {
@@ -144,7 +154,7 @@ func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
 	}
 	spec := backends.Spec{
 		Pool: c.Name, URL: url,
-		Identity: identity(c.TLS, c.Proxy),
+		Identity: identity(c),
 	}
 	var err error
 	if spec.Address, err = backends.ParseAddress(real); err != nil {
@@ -164,14 +174,14 @@ func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
 
 // identity tells endpoints apart whose connections must not be shared. It goes
 // by what the files hold, so that a renewed certificate makes new connections.
-func identity(t configs.ClientTLS, proxy secret.Text) string {
+func identity(c *configs.Pool) string {
 	h := sha256.New()
-	for _, file := range []string{t.CA, t.Cert, t.Key} {
+	for _, file := range []string{c.TLS.CA, c.TLS.Cert, c.TLS.Key} {
 		data, _ := os.ReadFile(file) // whoever loads it complains
 		fmt.Fprintf(h, "%s\x00%d\x00", file, len(data))
 		h.Write(data)
 	}
-	fmt.Fprintf(h, "%s\x00%s", t.ServerName, proxy.Reveal())
+	fmt.Fprintf(h, "%s\x00%s", c.TLS.ServerName, c.Proxy.Reveal())
 	return string(h.Sum(nil))
 }
 
@@ -189,13 +199,11 @@ func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, w World) e
 		series:     w.Metrics.Model(c.Name),
 		estimator:  w.Limits.Estimator(c.Name),
 		price:      priceOf(&c.Price),
-		held:       holdBelow,
 	}
 	if r.keepalive == 0 { // never
 		r.keepalive = r.total
 	}
 	r.addTargets(c.Targets, pools)
-	r.addHooks(c.Hooks, s.hooks)
 	var err error
 	if r.params, err = compileParams(&c.Params); err != nil {
 		return fmt.Errorf("cannot use the params of model %s: %w", c.Name, err)

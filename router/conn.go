@@ -241,6 +241,10 @@ func (c *clientConn) exchange() {
 		e.finish()
 	}()
 	c.srv.walk(e)
+	if e.switches() {
+		e.converse()
+		return
+	}
 	e.respond()
 }
 

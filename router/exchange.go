@@ -49,6 +49,7 @@ type progress struct {
 	body       *buf.Buffer // freed at the first token
 	upload     *upload     // instead of body: what is passed on as it comes
 	named      []byte      // the model of a form
+	socket     *socket     // of a request for a websocket that makes sense; else nil
 
 	// What was decided.
 	principal     *authn.Principal
@@ -64,7 +65,6 @@ type progress struct {
 	allow         bool              // somebody asks which methods there are
 	failure       *backends.Failure // of the last try that failed
 	prepared      *target           // whose edits are laid
-	looked        looked            // what hooks did
 	withholdUsage bool              // the usage chunk was asked for by us, not by the client
 
 	// What an idempotency key is about.
@@ -119,7 +119,7 @@ func (e *Exchange) finish() {
 	}
 	defer s.inflight.Add(-1)
 	now := e.responded
-	if e.attempt != nil || now.IsZero() { // more than the first frame was written, or nothing forwarded
+	if e.attempt != nil || e.socket != nil || now.IsZero() { // more than the first frame was written, or nothing forwarded
 		now = time.Now()
 	}
 	e.endAttempt(now)
@@ -127,8 +127,12 @@ func (e *Exchange) finish() {
 	e.freeRequest()
 	e.forgo()
 	e.account(now)
+	if e.socket != nil && e.socket.counted {
+		s.sockets.Add(-1)
+	}
 	e.local.Free()
 	e.progress = progress{}
+	e.call.Stream = false // what is not scanned does not stream
 	e.edits.Reset()
 	e.relay.reset()
 	exchanges.Put(e)

@@ -212,11 +212,7 @@ func (e *Exchange) walk(q *Question, x *Explanation) (hint string, err error) {
 		return e.snap.whyNot(x.Model, e.principal, err), err
 	}
 	e.explainLimits(x, q)
-	err = e.explainRoute(x, q.Now)
-	if refused := e.showable(); refused != nil { // before anything is sent
-		err = refused
-	}
-	return "", err
+	return "", e.explainRoute(x, q.Now)
 }
 
 // explainLimits lists the scopes that the request falls under. Those of a plan

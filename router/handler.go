@@ -35,8 +35,10 @@ func (s *Server) serve(e *Exchange) error {
 		return e.listModels()
 	case helixflow.OpGetModel:
 		return e.getModel()
+	case helixflow.OpRealtime, helixflow.OpResponsesSocket:
+		return e.openSocket()
 	}
-	if err := e.arrive(); err != nil {
+	if err := e.arrive(e.began); err != nil {
 		return err
 	}
 	if err := e.scan(); err != nil {
@@ -51,13 +53,7 @@ func (s *Server) serve(e *Exchange) error {
 	if err := e.admit(); err != nil {
 		return err
 	}
-	if err := e.askBefore(); err != nil {
-		return err
-	}
-	if err := e.forward(); err != nil {
-		return err
-	}
-	return e.askAfter()
+	return e.forward()
 }
 
 // authenticate finds out who asks, from the headers alone: a refusal is cheap.

@@ -37,6 +37,8 @@ type client struct {
 	idempotent     bool          // an idempotency key came
 	credentialSent bool          // a credential header came, though perhaps of no use
 	ambiguous      bool          // a credential header stands twice
+	websocket      bool          // it asks to switch to one
+	keyInProtocol  bool          // the credential came as a subprotocol
 }
 
 // accept looks over what came before the body.
@@ -73,9 +75,13 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 		case "Api-Key", "X-Api-Key":
 			e.credentialHeader(v, &e.client.credentialSent)
 		case "Host", "Content-Length", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
-			"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Accept-Encoding",
+			"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Expect", "Accept-Encoding",
 			"Cookie", "Forwarded", "X-Real-Ip", "Openai-Organization", "Openai-Project":
 			// Hop-by-hop, ours to say, or a credential of the client's.
+		case "Upgrade":
+			e.client.websocket = e.client.websocket || asksWebsocket(v)
+		case "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Accept":
+			// Of a handshake, which is made anew.
 		case "X-Request-Id":
 			if validRequestID(v) {
 				e.id = v
@@ -192,7 +198,12 @@ func (e *Exchange) locate() error {
 	}
 	p := find(path)
 	e.op = p.op
+	if e.client.websocket {
+		return e.locateSocket(p.clean)
+	}
 	switch {
+	case p.op == helixflow.OpUnknown && e.snap.socketAt(p.clean) != helixflow.OpUnknown:
+		return errUpgrade
 	case p.op == helixflow.OpUnknown && administrative(p.clean):
 		return errAdministrative
 	case p.op == helixflow.OpUnknown:

@@ -38,7 +38,7 @@ func (l *limits) of(p *authn.Principal) (key *admission.Scope, tenant *tenantSco
 }
 
 // arrive takes the request rates that are known before the body is read.
-func (e *Exchange) arrive() error {
+func (e *Exchange) arrive(now time.Time) error {
 	l := &e.snap.limits
 	if len(l.rules) == 0 {
 		return nil
@@ -48,7 +48,7 @@ func (e *Exchange) arrive() error {
 	if tenant != nil {
 		all = tenant.all
 	}
-	if no, ok := e.ticket.Arrive(e.began, key, all, l.router); !ok {
+	if no, ok := e.ticket.Arrive(now, key, all, l.router); !ok {
 		return e.refused(no)
 	}
 	return nil
@@ -162,8 +162,6 @@ func (e *Exchange) costNothing() bool {
 	if p := e.problem; p != nil {
 		switch p.Kind {
 		case helixflow.KindClientGone, helixflow.KindInternal:
-			return false
-		case helixflow.KindDenied, helixflow.KindHookFailed, helixflow.KindUncheckable: // there was an answer
 			return false
 		case helixflow.KindBackendTimeout:
 			return e.client.patience == 0

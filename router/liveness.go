@@ -20,6 +20,8 @@ type cell struct {
 	armed atomic.Pointer[backends.Conn] // what to break when the client leaves
 	// Whom to wake then, if it waits for room on a backend.
 	waiting atomic.Pointer[parked]
+
+	socket atomic.Pointer[socket] // who to tell besides, once the connection is a websocket
 }
 
 // Arm implements backends.Hangup. It stores before it looks, and the watcher
@@ -44,6 +46,17 @@ func (c *cell) Gone() bool { return c.gone.Load() }
 func (c *cell) hangUp() {
 	c.gone.Store(true)
 	c.breakArmed()
+	if s := c.socket.Load(); s != nil {
+		s.leave()
+	}
+}
+
+// endNow is the end of a drain.
+func (c *cell) endNow() {
+	c.breakArmed()
+	if s := c.socket.Load(); s != nil {
+		s.stop(endDrain)
+	}
 }
 
 func (c *cell) breakArmed() {

@@ -56,14 +56,16 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindNotFound:            {404, typeInvalid, "unknown_url", "Unknown request URL. Check the path and the method.", adviseNothing},
 	helixflow.KindPathForbidden:       {403, typeInvalid, "path_forbidden", "The paths that administer an account are not served here.", adviseNothing},
 	helixflow.KindMethodNotAllowed:    {405, typeInvalid, "method_not_allowed", "This method is not allowed on this path.", adviseNothing},
+	helixflow.KindNoWebsocket:         {400, typeInvalid, "websocket_not_served", "Websockets are not served on this path.", adviseNothing},
+	helixflow.KindHandshake:           {400, typeInvalid, "invalid_handshake", "The websocket's handshake is not valid.", adviseNothing},
+	helixflow.KindUpgradeRequired:     {426, typeInvalid, "upgrade_required", "This path is served as a websocket of version 13: send Upgrade: websocket.", adviseNothing},
+	helixflow.KindOriginForbidden:     {403, typeInvalid, "origin_not_allowed", "Web pages of this origin may not open websockets here.", adviseNothing},
+	helixflow.KindWebsocketLimit:      {503, typeServer, "too_many_websockets", "The router has as many websockets open as it may.", adviseRetry},
 	helixflow.KindBodyTimeout:         {408, typeInvalid, "request_timeout", "The request's body did not arrive in time.", adviseNothing},
 	helixflow.KindBodyTooLarge:        {413, typeInvalid, "request_too_large", "The request's body is too large.", adviseNothing},
 	helixflow.KindHeaderTooLarge:      {431, typeInvalid, "header_too_large", "The request's header is too large.", adviseNothing},
 	helixflow.KindUnsupportedMedia:    {415, typeInvalid, "unsupported_media_type", "The body must be JSON, not encoded.", adviseNothing},
 	helixflow.KindNoSpool:             {503, typeServer, "upload_storage_full", "There is no room now for an upload whose model comes so late. Send the model field before the files.", adviseRetry},
-	helixflow.KindDenied:              {400, typeInvalid, "content_filter", "The request was refused by a policy of the router's operator.", adviseNothing},
-	helixflow.KindHookFailed:          {503, typeServer, "check_unavailable", "The request could not be checked as the router's operator wants it.", adviseNothing},
-	helixflow.KindUncheckable:         {502, typeServer, "answer_unchecked", "The answer could not be checked as the router's operator wants it, and is withheld.", adviseNoRetry},
 	helixflow.KindNoBackend:           {503, typeServer, "no_backend_available", "No backend of this model is available now.", adviseRetry},
 	helixflow.KindRateLimited:         {429, typeRequests, "rate_limit_exceeded", "A rate limit was reached.", adviseNothing},
 	helixflow.KindTokensLimited:       {429, typeTokens, "rate_limit_exceeded", "A limit on tokens was reached.", adviseNothing},
@@ -141,13 +143,6 @@ func faultDefault(status int) openai.FaultDefault {
 // brokenOff is what an error inside a stream says that says nothing.
 var brokenOff = openai.FaultDefault{Message: "The backend ended the stream with an error.", Type: typeServer}
 
-func code(p *helixflow.Error) string {
-	if p.Code != "" {
-		return p.Code
-	}
-	return forms[p.Kind].code
-}
-
 // answerProblem makes p the exchange's answer.
 func (e *Exchange) answerProblem(p *helixflow.Error) {
 	e.status = forms[p.Kind].status
@@ -183,6 +178,16 @@ var (
 	errNotFound       = &helixflow.Error{Kind: helixflow.KindNotFound}
 	errAdministrative = &helixflow.Error{Kind: helixflow.KindPathForbidden}
 	errMethod         = &helixflow.Error{Kind: helixflow.KindMethodNotAllowed}
+	errNoWebsocket    = &helixflow.Error{Kind: helixflow.KindNoWebsocket}
+	errHandshake      = &helixflow.Error{Kind: helixflow.KindHandshake}
+	errUpgrade        = &helixflow.Error{Kind: helixflow.KindUpgradeRequired}
+	errOrigin         = &helixflow.Error{Kind: helixflow.KindOriginForbidden}
+	errWebsockets     = &helixflow.Error{Kind: helixflow.KindWebsocketLimit, RetryAfter: time.Second}
+	errNoQueryModel   = &helixflow.Error{Kind: helixflow.KindMissingModel, Param: "model", Public: "You must name a model in the query: /v1/realtime?model=NAME."}
+	errQueryModel     = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Param: "model", Public: "The query must name one model, once, and be parted by & alone."}
+	errFirstEvent     = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Param: "type", Public: "The first event must be a response.create."}
+	errNoType         = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Param: "type", Public: "An event must have a type."}
+	errOtherModel     = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Param: "model", Public: "A websocket stays with the model of its first event. Open another one for another model."}
 	errMissingModel   = &helixflow.Error{Kind: helixflow.KindMissingModel, Param: "model"}
 	errEmptyBody      = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The request body has no parameters."}
 	errAddress        = &helixflow.Error{Kind: helixflow.KindAddressForbidden}
@@ -195,12 +200,6 @@ var (
 	errClientGone     = &helixflow.Error{Kind: helixflow.KindClientGone}
 	errDraining       = &helixflow.Error{Kind: helixflow.KindDraining, RetryAfter: time.Second}
 	errDeadline       = &helixflow.Error{Kind: helixflow.KindDeadline}
-	errHookFailed     = &helixflow.Error{Kind: helixflow.KindHookFailed}
-	errWithheld       = &helixflow.Error{Kind: helixflow.KindUncheckable}
-	errNoTime         = &helixflow.Error{Kind: helixflow.KindBackendTimeout, Public: "The request's time ran out while it was checked."}
-	errNotUTF8        = &helixflow.Error{Kind: helixflow.KindInvalidJSON, Public: "The request body is not valid UTF-8."}
-	errUnseen         = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "unsupported_value", Public: "Requests for this model are checked, and this one cannot be."}
-	errUnseenStream   = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "unsupported_value", Param: "stream", Public: "Answers of this model are checked whole, so it does not stream. Ask without 'stream'."}
 	errAllBusy        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this model is at its limit."}
 )
 
@@ -211,7 +210,8 @@ var (
 
 // problemBody appends the error object of p.
 func problemBody(dst []byte, p *helixflow.Error) []byte {
-	return openai.AppendErrorBody(dst, text(p), forms[p.Kind].typ, p.Param, code(p))
+	f := &forms[p.Kind]
+	return openai.AppendErrorBody(dst, text(p), f.typ, p.Param, f.code)
 }
 
 func tooLarge(limit int64) *helixflow.Error {
@@ -219,4 +219,14 @@ func tooLarge(limit int64) *helixflow.Error {
 		Kind:   helixflow.KindBodyTooLarge,
 		Public: "The request's body is above the limit of " + strconv.FormatInt(limit, 10) + " bytes.",
 	}
+}
+
+// problemEvent appends p as an event of the websocket of responses.
+func problemEvent(dst []byte, p *helixflow.Error) []byte {
+	return openai.AppendErrorEvent(dst, forms[p.Kind].status, problemBody(nil, p))
+}
+
+// retryable reports whether p may be gone when the client asks again.
+func retryable(p *helixflow.Error) bool {
+	return forms[p.Kind].retry == adviseRetry || p.RetryAfter > 0
 }

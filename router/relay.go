@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/framing"
@@ -199,7 +200,12 @@ func (b *relay) truncated(cause error) error {
 }
 
 // deadline is when the whole exchange must be over.
-func (e *Exchange) deadline() time.Time { return e.began.Add(e.name.route.total) }
+func (e *Exchange) deadline() time.Time {
+	if e.op == helixflow.OpResponsesSocket { // what asks is its first message
+		return e.bodyRead.Add(e.name.route.total)
+	}
+	return e.began.Add(e.name.route.total)
+}
 
 // answerBy is when an answer must be in hand: the deadline, or the end of the
 // client's own patience if that is sooner. An SDK waits so long for each read,

@@ -95,6 +95,9 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 	if e.problem != nil {
 		dst = appendRetryHeaders(dst, e.problem)
 	}
+	if e.problem != nil && e.problem.Kind == helixflow.KindUpgradeRequired {
+		dst = appendUpgrade(dst)
+	}
 	if e.allow || e.problem != nil && e.problem.Kind == helixflow.KindMethodNotAllowed {
 		dst = append(append(append(dst, "Allow: "...), allowedMethods(e.op)...), "\r\n"...)
 	}
@@ -206,7 +209,8 @@ func copyHead(dst []byte, a *Attempt) []byte {
 			named = named || namesHeaders(v)
 		case "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding",
 			"Upgrade", "Content-Length", "Content-Type", "Date", "Server", "Set-Cookie", "Alt-Svc", "X-Accel-Buffering",
-			"X-Request-Id", "Openai-Processing-Ms", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers":
+			"X-Request-Id", "Openai-Processing-Ms", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers",
+			"Sec-Websocket-Accept", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions":
 			// Hop-by-hop, of the backend's own connection, or ours to say.
 		default:
 			ours := a.events && string(k) == fasthttp.HeaderCacheControl ||

@@ -52,6 +52,8 @@ type Server struct {
 	mirrored atomic.Int32   // copies under way
 	copies   sync.WaitGroup // of their goroutines
 
+	sockets atomic.Int64 // websockets that are open, or about to be
+
 	inflight atomic.Int64
 	draining atomic.Bool // not ready any more
 	stopping atomic.Bool // no request begins any more
@@ -200,7 +202,7 @@ func (s *Server) Drain(ctx context.Context, lameDuck, timeout time.Duration) {
 	s.cutting.Store(true)
 	grace, cancel := context.WithTimeout(context.Background(), cutGrace)
 	defer cancel()
-	s.each(func(c *clientConn) { c.breakArmed() })
+	s.each(func(c *clientConn) { c.endNow() })
 	s.empty(grace)
 }
 
@@ -236,7 +238,7 @@ func (s *Server) empty(ctx context.Context) bool {
 			return false
 		case <-tick.C:
 			if s.cutting.Load() {
-				s.each(func(c *clientConn) { c.breakArmed() }) // also what began to wait since
+				s.each(func(c *clientConn) { c.endNow() }) // also what began to wait since
 			}
 		}
 	}

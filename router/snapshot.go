@@ -28,10 +28,10 @@ type Snapshot struct {
 	maxUpload  int64
 	maxSpool   int64
 	pools      []*Pool
-	hooks      []*Hook
 	limits     limits
 	classes    map[string]admission.Class // by tenant
 	book       *admission.Book
+	websockets websockets
 	trusted    *clientaddr.Trusted
 	origins    origins
 	created    int64 // Unix seconds; the models' creation as clients see it
@@ -59,10 +59,6 @@ type Route struct {
 	mirrors    []mirror
 	fallback   *fallback
 	hold       time.Duration // how long to stay with a later priority
-	hooks      []*Hook       // in the configuration's order
-	before     []*Hook       // those of them that are asked about requests
-	after      []*Hook       // those that are asked about answers
-	held       int           // bytes of an answer that are held until it is whole
 	params     *openai.Params
 	connect    time.Duration
 	firstToken time.Duration
@@ -109,6 +105,13 @@ type Pool struct {
 	injectUsage bool
 }
 
+// websockets are what is served of them, and within which bounds.
+type websockets struct {
+	ops         []helixflow.Op
+	max         int64 // open at once
+	idle, total time.Duration
+}
+
 // origins are the browser origins that may call; "*" is any.
 type origins struct {
 	any  bool
@@ -147,12 +150,9 @@ func (s *Snapshot) Keys() int { return s.keyring.Len() }
 // uses; the others are drained.
 func (s *Snapshot) Retain(f *backends.Fleet) {
 	s.book.Enforce(s.limits.rules)
-	members := make([]*backends.Members, 0, len(s.pools)+len(s.hooks))
-	for _, p := range s.pools {
-		members = append(members, p.members)
-	}
-	for _, h := range s.hooks {
-		members = append(members, h.members)
+	members := make([]*backends.Members, len(s.pools))
+	for i, p := range s.pools {
+		members[i] = p.members
 	}
 	f.Retain(members...)
 }

@@ -33,6 +33,9 @@ takes the place of the body's. ` + "`OPTIONS`" + ` tells the methods of a path a
 		helixflow.JSONBody, func(op helixflow.Op) bool { return !op.Understood() })
 	section("Routed by the model in a form", "Forms (`multipart/form-data`) are streamed in constant memory, up to `server.max_upload`, wherever their `model` field\nstands; those that are JSON are as above. A form that two parsers could read differently is refused, and so is one with\ntwo models, a model that is a file, or more than 1000 parts.",
 		helixflow.FormBody, func(helixflow.Op) bool { return true })
+	b.WriteString("## Websockets\n\nOff unless `passthrough` lists the path. [Realtime and other websockets](../how-to/realtime.md) tells the rest.\n\n| path | the model | metrics' `endpoint` |\n|---|---|---|\n")
+	fmt.Fprintf(&b, "| `%s?model=…` | in the query | `%s` |\n", helixflow.OpRealtime.Path(), helixflow.OpRealtime)
+	fmt.Fprintf(&b, "| `%s` | in the first message | `%s` |\n\n", helixflow.OpResponsesSocket.Path(), helixflow.OpResponsesSocket)
 	b.WriteString("## Answered by the router\n\n| method | path | answer |\n|---|---|---|\n")
 	b.WriteString("| GET, HEAD | `/v1/models` | the names of the configuration that the key may use; with the model `*` those of its backend too |\n")
 	b.WriteString("| GET, HEAD | `/v1/models/{id}` | one of them; `/` and `:` in an id may be escaped |\n\n")

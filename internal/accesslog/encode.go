@@ -53,8 +53,7 @@ func appendOutcome(dst []byte, r *Record) []byte {
 		dst = append(dst, `,"replay":true`...)
 	}
 	dst = appendCount(dst, `,"tries":`, int64(r.Tries))
-	dst = appendName(dst, `,"hook":`, r.Hook)
-	return appendName(dst, `,"hook_result":`, r.HookResult)
+	return appendName(dst, `,"end":`, r.End)
 }
 
 // appendFigures says how long it took and what it cost.
@@ -64,9 +63,6 @@ func appendFigures(dst []byte, r *Record) []byte {
 	dst = appendMillis(dst, `,"total_ms":`, r.Total)
 	if r.Queue > 0 {
 		dst = appendMillis(dst, `,"queue_ms":`, r.Queue)
-	}
-	if r.Hooks > 0 {
-		dst = appendMillis(dst, `,"hooks_ms":`, r.Hooks)
 	}
 	if r.Overhead > 0 {
 		dst = appendMillis(dst, `,"overhead_ms":`, r.Overhead)

@@ -36,15 +36,12 @@ type Record struct {
 	Left    bool           // the client did not wait for the end
 	Replay  bool           // the answer of before, to an idempotency key
 	Tries   int
-
-	Hook       string // the one that did not just allow; empty for none
-	HookResult string // what it did instead
+	End     string // how a websocket ended; empty for what is none
 
 	BytesIn, BytesOut int64 // bodies, as read from and written to the client
 
 	Total      time.Duration // from the beginning to the end of the answer
 	Queue      time.Duration // waiting to be let in
-	Hooks      time.Duration // waiting for hooks
 	Overhead   time.Duration // what the router added
 	FirstToken time.Duration // to the first token of a stream; 0 without one
 

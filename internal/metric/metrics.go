@@ -31,13 +31,13 @@ type Metrics struct {
 	keyringKeys       atomic.Int64
 	operations        operations
 	idempotency       idempotency
+	websockets        [helixflow.NumOps]WebsocketSeries
 
 	mu       sync.Mutex // guards the fields below, not what they point at
 	build    []string   // labels of helixflow_build_info
 	models   map[string]*ModelSeries
 	backends map[string]*BackendSeries
 	pools    map[string]*poolSeries
-	hooks    map[string]*HookSeries
 }
 
 // New returns metrics at zero.
@@ -47,7 +47,6 @@ func New() *Metrics {
 		models:   map[string]*ModelSeries{},
 		backends: map[string]*BackendSeries{},
 		pools:    map[string]*poolSeries{},
-		hooks:    map[string]*HookSeries{},
 	}
 }
 
@@ -85,19 +84,6 @@ func (m *Metrics) Backend(name string, inflight func() float64) *BackendSeries {
 		m.backends[name] = s
 	}
 	s.inflight.Store(&inflight)
-	return s
-}
-
-// Hook returns the series of a hook, always the same ones for a name. The name
-// must come from the configuration. Not for the request path: it locks.
-func (m *Metrics) Hook(name string) *HookSeries {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.hooks[name]
-	if s == nil {
-		s = newHookSeries(name)
-		m.hooks[name] = s
-	}
 	return s
 }
 
@@ -149,7 +135,6 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	models := slices.SortedFunc(maps.Values(m.models), func(a, b *ModelSeries) int { return cmp.Compare(a.name, b.name) })
 	backends := slices.SortedFunc(maps.Values(m.backends), func(a, b *BackendSeries) int { return cmp.Compare(a.name, b.name) })
 	pools := slices.SortedFunc(maps.Values(m.pools), func(a, b *poolSeries) int { return cmp.Compare(a.name, b.name) })
-	hooks := slices.SortedFunc(maps.Values(m.hooks), func(a, b *HookSeries) int { return cmp.Compare(a.name, b.name) })
 	m.mu.Unlock()
 
 	var t text
@@ -162,7 +147,6 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	m.overhead.write(&t, overheadSeconds.name)
 	writeBackends(&t, backends)
 	writePools(&t, pools)
-	writeHooks(&t, hooks)
 	t.family(clientDisconnects)
 	t.sample(clientDisconnects.name, m.clientDisconnects.Load())
 	t.family(streamTruncations)
@@ -180,6 +164,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.sample(keyringKeys.name, uint64(m.keyringKeys.Load()))
 	t.family(panics)
 	t.sample(panics.name, m.panics.Load())
+	m.writeWebsockets(&t)
 	m.operations.write(&t)
 	_, _ = w.Write(t.b)
 	metrics.WriteProcessMetrics(w)

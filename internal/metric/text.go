@@ -11,7 +11,7 @@ type family struct{ name, kind, help string }
 var (
 	buildInfo           = family{"helixflow_build_info", "gauge", "Always 1; the labels say which build runs."}
 	requestsTotal       = family{"helixflow_requests_total", "counter", "Finished requests by the status the client was answered; 499 when it left."}
-	requestDuration     = family{"helixflow_request_duration_seconds", "histogram", "Time from a request's first byte to its answer's last."}
+	requestDuration     = family{"helixflow_request_duration_seconds", "histogram", "Time from a request's first byte to its answer's last; of a websocket to its opening."}
 	timeToFirstToken    = family{"helixflow_time_to_first_token_seconds", "histogram", "Time from a request's first byte to the first token sent to the client, streams only."}
 	timePerToken        = family{"helixflow_time_per_output_token_seconds", "histogram", "Time between two output tokens of a stream, on average over the stream, by the backend's count of them."}
 	tokensTotal         = family{"helixflow_tokens_total", "counter", "Tokens as backends reported them; cached is part of input, reasoning is part of output."}
@@ -23,14 +23,15 @@ var (
 	backendState        = family{"helixflow_backend_state", "gauge", "1 for the state a backend is in, 0 for the others."}
 	backendCertificate  = family{"helixflow_backend_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate that a backend showed last runs out, in Unix time."}
 	poolPanic           = family{"helixflow_pool_panic", "gauge", "1 while less than half of a pool is healthy, so that ejections are ignored."}
-	hookRequests        = family{"helixflow_hook_requests_total", "counter", "Looks of a hook at a request (before) or an answer (after), by what came of it."}
-	hookDuration        = family{"helixflow_hook_duration_seconds", "histogram", "Time that a request waited for a hook."}
 	clientDisconnects   = family{"helixflow_client_disconnects_total", "counter", "Clients that left before their answer was complete."}
 	streamTruncations   = family{"helixflow_stream_truncations_total", "counter", "Streams a backend cut after the client had begun to read."}
 	limitRejections     = family{"helixflow_ratelimit_rejections_total", "counter", "Requests that a limit refused, or would have if it were no shadow; name is the configured one of the scope."}
 	queueLength         = family{"helixflow_queue_length", "gauge", "Requests that wait for room on a backend now."}
 	queueRejections     = family{"helixflow_queue_rejections_total", "counter", "Requests that found no room to wait (full), or waited in vain (expired)."}
 	queueWait           = family{"helixflow_queue_wait_seconds", "summary", "Time that requests waited which then found room."}
+	websocketsOpen      = family{"helixflow_websockets_open", "gauge", "Websockets that are open now."}
+	websocketsTotal     = family{"helixflow_websockets_total", "counter", "Websockets that have ended, by what ended them."}
+	websocketBytes      = family{"helixflow_websocket_bytes_total", "counter", "Bytes over websockets: in from clients, out to them."}
 	configReloads       = family{"helixflow_config_reloads_total", "counter", "Tries to put another configuration into force."}
 	configReloadSuccess = family{"helixflow_config_last_reload_success", "gauge", "1 if the last reload was put into force, 0 if it was refused; absent before the first."}
 	configGeneration    = family{"helixflow_config_generation", "gauge", "Which configuration is in force, counted from the start."}

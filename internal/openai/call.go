@@ -52,6 +52,8 @@ type Call struct {
 	// The contents of strings, without quotes, as sent.
 	User, SafetyIdentifier, PromptCacheKey, PreviousResponseID, ServiceTier Span
 
+	Type Span // the content of "type", of a websocket's event only
+
 	// Whole values, as raw JSON.
 	Conversation                                 Span // a string or an object
 	Messages, Input, Prompt, Instructions, Tools Span
@@ -59,6 +61,7 @@ type Call struct {
 	Close   int32 // offset of the root object's closing brace
 	Members int32 // number of members of the root object
 
+	isEvent      bool // scanned by ScanEvent
 	optionsNull  bool // stream_options is null
 	optionsEmpty bool // stream_options is an object without members
 	decodedLen   int  // length of the model's name in decoded; 0: it has no escapes

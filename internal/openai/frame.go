@@ -43,6 +43,16 @@ func AppendErrorBody(dst []byte, message, typ, param, code string) []byte {
 	return append(dst, "}}"...)
 }
 
+// AppendErrorEvent appends an error as an event of the websocket of responses:
+// with the status that the request would have been answered, and the error object
+// that body is.
+func AppendErrorEvent(dst []byte, status int, body []byte) []byte {
+	dst = append(dst, `{"type":"error","status":`...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, ',')
+	return append(dst, body[skipSpace(body, 0)+1:]...)
+}
+
 func appendStringOrNull(dst []byte, s string) []byte {
 	if s == "" {
 		return append(dst, "null"...)

@@ -27,6 +27,7 @@ const (
 	keyPrompt
 	keyInstructions
 	keyTools
+	keyType
 )
 
 // policyKey returns the key's id when it is a policy key, byte for byte.
@@ -68,8 +69,19 @@ func policyKey(key []byte) keyID {
 		return keyInstructions
 	case "tools":
 		return keyTools
+	case "type":
+		return keyType
 	}
 	return keyOther
+}
+
+// policyKey is policyKey for what c is: only an event has a type that matters.
+func (c *Call) policyKey(key []byte) keyID {
+	id := policyKey(key)
+	if id == keyType && !c.isEvent {
+		return keyOther
+	}
+	return id
 }
 
 // maxKeyBytes is the length of the longest policy key.

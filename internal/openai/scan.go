@@ -21,6 +21,18 @@ import (
 // here.
 func Scan(body []byte, op helixflow.Op, c *Call) error {
 	*c = Call{Op: op, MaxTokens: -1, N: 1}
+	return c.scan(body)
+}
+
+// ScanEvent is Scan for a message that a client sends over the websocket of
+// responses: the body of such a request, and "type" beside it, which becomes a
+// policy key.
+func ScanEvent(body []byte, c *Call) error {
+	*c = Call{Op: helixflow.OpResponses, MaxTokens: -1, N: 1, isEvent: true}
+	return c.scan(body)
+}
+
+func (c *Call) scan(body []byte) error {
 	if err := checkLength(len(body)); err != nil {
 		return err
 	}
@@ -63,9 +75,9 @@ func (c *Call) scanMembers(body []byte, i int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		id := policyKey(key)
+		id := c.policyKey(key)
 		if id == keyOther {
-			if err := checkSpelling(key, keyAt); err != nil {
+			if err := c.checkSpelling(key, keyAt); err != nil {
 				return 0, err
 			}
 		} else if seen&(1<<id) != 0 {
@@ -109,9 +121,9 @@ func rootKey(body []byte, i int) ([]byte, error) {
 	return body[i:end], nil
 }
 
-func checkSpelling(key []byte, at int) error {
+func (c *Call) checkSpelling(key []byte, at int) error {
 	var buf [maxKeyBytes]byte
-	if folded := fold(&buf, key); folded != nil && policyKey(folded) != keyOther {
+	if folded := fold(&buf, key); folded != nil && c.policyKey(folded) != keyOther {
 		return otherSpelling(string(folded), at)
 	}
 	return nil

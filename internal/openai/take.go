@@ -39,6 +39,8 @@ func (c *Call) take(id keyID, body []byte, v Span) error {
 		return takeString(&c.PromptCacheKey, "prompt_cache_key", first, v)
 	case keyPreviousResponseID:
 		return takeString(&c.PreviousResponseID, "previous_response_id", first, v)
+	case keyType:
+		return takeString(&c.Type, "type", first, v)
 	case keyServiceTier:
 		return takeString(&c.ServiceTier, "service_tier", first, v)
 	}
@@ -178,10 +180,16 @@ func (c *Call) takeModel(body []byte, v Span) error {
 		}
 		name = decoded
 	}
-	if len(name) == 0 || len(name) > maxModelBytes || !printable(name) {
+	if !ValidModel(name) {
 		return badModel(v)
 	}
 	return nil
+}
+
+// ValidModel reports whether a name can be a model's: 1 to 256 bytes of UTF-8
+// without control characters.
+func ValidModel(name []byte) bool {
+	return 0 < len(name) && len(name) <= maxModelBytes && printable(name)
 }
 
 // printable reports whether b is UTF-8 without control characters.
