@@ -8,6 +8,7 @@ import "time"
 type Error struct {
 	Kind       Kind
 	Public     string        // what the caller reads; empty means the kind's own text
+	Code       string        // for the caller's program; empty means the kind's own code
 	Param      string        // the field of the request that is at fault, if one is
 	RetryAfter time.Duration // when asking again may help; 0 says nothing
 	Cause      error         // what the operator reads; never shown to the caller

@@ -33,6 +33,9 @@ const (
 	KindHeaderTooLarge                  // the header is above server.max_header
 	KindUnsupportedMedia                // content type or content encoding
 	KindNoSpool                         // the body has to wait on the disk, which has no room
+	KindDenied                          // a hook refused the request, or its answer
+	KindHookFailed                      // a hook that must be asked gave no reply that makes sense
+	KindUncheckable                     // a hook must see the answer, and cannot be shown it
 	KindNoBackend                       // no backend is usable now
 	KindRateLimited                     // a limit on requests refuses it now
 	KindTokensLimited                   // a limit on tokens refuses it now
@@ -79,6 +82,9 @@ var kindNames = [NumKinds]string{
 	KindHeaderTooLarge:      "header_too_large",
 	KindUnsupportedMedia:    "unsupported_media",
 	KindNoSpool:             "no_spool",
+	KindDenied:              "denied",
+	KindHookFailed:          "hook_failed",
+	KindUncheckable:         "uncheckable",
 	KindNoBackend:           "no_backend",
 	KindRateLimited:         "rate_limited",
 	KindTokensLimited:       "tokens_limited",

@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"cmp"
 	"net"
 	"strconv"
 	"strings"
@@ -51,12 +52,13 @@ func (ep *Endpoint) compile(s Spec) {
 	if ep.dialer.AbsoluteForm() {
 		origin = "http://" + s.Address.HostHeader()
 	}
-	for op := helixflow.OpUnknown + 1; op < helixflow.NumOps; op++ {
+	for op := range helixflow.NumOps {
 		base := s.Address
-		if !strings.HasPrefix(op.Path(), "/v1/") { // an engine's own, which stands beside its /v1
+		if !strings.HasPrefix(op.Path(), "/v1/") && op != helixflow.OpUnknown { // an engine's own, which stands beside its /v1
 			base.Path = strings.TrimSuffix(base.Path, "/v1")
 		}
-		target := origin + base.JoinPath(op.Path())
+		// An unknown operation has no path: it is asked of the URL itself.
+		target := origin + cmp.Or(base.JoinPath(op.Path()), "/")
 		ep.lines[0][op] = []byte("GET " + target)
 		ep.lines[1][op] = []byte("POST " + target)
 	}

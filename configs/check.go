@@ -14,6 +14,7 @@ func check(r *reader, c *Config) {
 	checkAuth(r, c)
 	checkTenants(r, c)
 	checkPools(r, c.Pools)
+	checkHooks(r, c.Hooks)
 	checkModels(r, c)
 	checkLimits(r, c)
 	checkPassthrough(r, c.Passthrough)

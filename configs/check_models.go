@@ -9,13 +9,8 @@ import (
 // Checks of models: names, aliases, where they lead, and their times.
 
 func checkModels(r *reader, c *Config) {
-	pools := names{}
-	allPools := !r.failed["pools"]
-	for i := range c.Pools {
-		path := at("pools", i, "name")
-		pools[c.Pools[i].Name] = path
-		allPools = allPools && !r.refused(path)
-	}
+	pools, allPools := r.declared("pools", len(c.Pools), func(i int) string { return c.Pools[i].Name })
+	hooks, allHooks := r.declared("hooks", len(c.Hooks), func(i int) string { return c.Hooks[i].Name })
 	taken := names{}
 	for i := range c.Models {
 		taken.claimModel(r, c.Models[i].Name, c.Models[i].Name == "*", at("models", i, "name"))
@@ -38,10 +33,25 @@ func checkModels(r *reader, c *Config) {
 				r.wrong(path, "there is no pool %s%s", n.shown(), n.suggest(pools.written(r)))
 			}
 		}
+		if allHooks {
+			checkModelHooks(r, i, m.Hooks, hooks)
+		}
 		checkTargets(r, i, m.Targets)
 		checkParams(r, i, &m.Params)
 		checkTimeouts(r, i, &m.Timeouts)
 	}
+}
+
+// declared is the names that the elements of a list have; all tells whether none
+// of them was refused, so that what is not there is missing.
+func (r *reader) declared(list string, n int, name func(i int) string) (ns names, all bool) {
+	ns, all = names{}, !r.failed[list]
+	for i := range n {
+		path := at(list, i, "name")
+		ns[name(i)] = path
+		all = all && !r.refused(path)
+	}
+	return ns, all
 }
 
 // checkTargets checks the targets of model i against each other.

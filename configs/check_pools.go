@@ -18,12 +18,9 @@ func checkPools(r *reader, pools []Pool) {
 		taken.claim(r, p.Name, path)
 		encrypted := checkBackends(r, i, p.Backends)
 		checkHeaders(r, i, p)
-		r.pair(at("pools", i, "tls"), p.TLS.Cert, p.TLS.Key)
-		if path := at("pools", i, "tls"); p.TLS != (PoolTLS{}) && !encrypted && !r.refused(at("pools", i, "backends")) {
+		r.clientTLS(at("pools", i, "tls"), &p.TLS)
+		if path := at("pools", i, "tls"); p.TLS != (ClientTLS{}) && !encrypted && !r.refused(at("pools", i, "backends")) {
 			r.wrong(path, "has no use: no backend of the pool is https")
-		}
-		if path := at("pools", i, "tls", "server_name"); p.TLS.ServerName != "" && !validHost(p.TLS.ServerName) {
-			r.wrong(path, "%s is not a host name", r.shown(path))
 		}
 		if why := badProxy(p.Proxy.Reveal()); why != "" {
 			r.wrong(at("pools", i, "proxy"), "is not a proxy such as http://proxy.example.com:3128: %s", why)

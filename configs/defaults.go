@@ -77,6 +77,17 @@ func defaultEjection() Ejection {
 	}
 }
 
+func defaultHook() Hook {
+	return Hook{
+		When:        "before",
+		Timeout:     time.Second,
+		OnError:     "refuse",
+		OnUnseen:    "refuse",
+		MaxBody:     1 << 20,
+		MaxInflight: 256,
+	}
+}
+
 func defaultBackend() Backend { return Backend{Weight: 1} }
 
 func defaultModel() Model {

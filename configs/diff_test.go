@@ -102,6 +102,15 @@ func TestDiff(t *testing.T) {
 	f("idempotency: 24h", "idempotency: 0", "tenant acme: idempotency 24h → 0s")
 	f("idempotency_memory: 64MiB", "idempotency_memory: 1GiB", "server.idempotency_memory 64MiB → 1GiB")
 
+	// hooks
+	f("hooks:  ", "hooks:\n  - {name: audit, url: \"http://127.0.0.1:9001\"}\n#", "hook audit added")
+	f("/check\"", "/v2\"", `hook pii: url "http://127.0.0.1:9000/check" → "http://127.0.0.1:9000/v2"`)
+	f(`"${HOOK_TOKEN:-}"`, `"${WORD}"`, "hook pii: token added")
+	f("timeout: 300ms", "timeout: 1s", "hook pii: timeout 300ms → 1s")
+	f("on_error: refuse", "on_error: pass", "hook pii: on_error refuse → pass")
+	f("max_body: 1MiB", "max_body: 1GB", "hook pii: max_body 1MiB → 1000000000")
+	f("    hooks: [pii] ", "", "model llama-3.1-70b: hooks pii → none")
+
 	// models
 	f("aliases: [gpt-4o]", "aliases: []", "model llama-3.1-70b: aliases gpt-4o → none")
 	f("weight: 95", "weight: 90", "model llama-3.1-70b: target llama-70b as meta-llama/Llama-3.1-70B-Instruct: weight 95 → 90")
@@ -133,6 +142,13 @@ func TestDiffOfOrder(t *testing.T) {
 	other.Pools = []Pool{c.Pools[1], c.Pools[0]}
 	other.Models = []Model{c.Models[1], c.Models[0]}
 	require.Empty(t, Diff(c, &other))
+}
+
+// TestDiffOfHooks: they are asked in turn, so their order means something.
+func TestDiffOfHooks(t *testing.T) {
+	old, next := reference(t), reference(t)
+	old.Models[0].Hooks, next.Models[0].Hooks = []string{"a", "b"}, []string{"b", "a"}
+	require.Equal(t, []string{"model llama-3.1-70b: hooks a, b → b, a"}, sentences(Diff(old, next)))
 }
 
 // TestDiffLeavesGeneratedKeys: serve puts hashes into the running one.
@@ -171,7 +187,7 @@ func TestDiffTellsNoSecret(t *testing.T) {
 		return []byte(strings.ReplaceAll(string(data), leak, other)), err
 	}
 	secrets := 0
-	for _, path := range []string{"examples/hosted.yaml", "examples/tenants.yaml", "testdata/good/variables.yaml", "testdata/good/fleet.yaml", "testdata/good/admin-token.yaml"} {
+	for _, path := range []string{"examples/hosted.yaml", "examples/tenants.yaml", "testdata/good/variables.yaml", "testdata/good/fleet.yaml", "testdata/good/admin-token.yaml", "testdata/good/hooks.yaml"} {
 		data, err := os.ReadFile(path)
 		require.NoError(t, err)
 		text := strings.ReplaceAll(string(data), "[hunter2,", "[\"${WORD}\",")

@@ -64,6 +64,10 @@ func (v texts) diff(s scope, next value) {
 	s.set(*v.to, *next.(texts).to, v.none)
 }
 
+func (v inTurn) diff(s scope, next value) {
+	s.change(listed(*v.to, v.none), listed(*next.(inTurn).to, v.none))
+}
+
 func (v prefixes) diff(s scope, next value) {
 	words := func(ps []netip.Prefix) []string {
 		list := make([]string, len(ps))

@@ -20,6 +20,7 @@ func hint(r *reader, c *Config, now time.Time) {
 	hintKeys(r, c, now)
 	hintGrants(r, c)
 	hintPools(r, c)
+	hintHooks(r, c)
 	for i := range c.Models {
 		hintModel(r, i, &c.Models[i])
 	}
@@ -118,6 +119,28 @@ func hintPools(r *reader, c *Config) {
 				continue
 			}
 			first[identity] = path
+		}
+	}
+}
+
+func hintHooks(r *reader, c *Config) {
+	asked := make(map[string]bool)
+	for i := range c.Models {
+		for _, name := range c.Models[i].Hooks {
+			asked[name] = true
+		}
+	}
+	for i := range c.Hooks {
+		h := &c.Hooks[i]
+		if path := at("hooks", i, "name"); !asked[h.Name] {
+			r.wrong(path, "no model has the hook %s", r.shown(path))
+		}
+		if h.SeesAnswers() && !r.given(at("hooks", i, "on_unseen")) {
+			r.wrong(at("hooks", i, "when"), "a streamed answer cannot be shown to a hook, so requests for one are refused: on_unseen: refuse says that this is meant, pass lets them through")
+		}
+		path := at("hooks", i, "url")
+		if u, err := url.Parse(h.URL); err == nil && u.Scheme == "http" && !privateHost(u.Hostname()) {
+			r.wrong(path, "%s is not a private address, and http sends it what callers write, unencrypted", r.shown(path))
 		}
 	}
 }

@@ -104,6 +104,19 @@ func TestHints(t *testing.T) {
 		clear("http://"+host+":1", key, false)
 	}
 
+	// hooks
+	hook := func(text string) []string {
+		return with("models:", "hooks: [{name: guard, "+text+"}]\nmodels:", "targets:", "hooks: [guard]\n    targets:")
+	}
+	f(hook(`url: "http://127.0.0.1:9000"`))
+	f(hook(`url: "http://127.0.0.1:9000"`)[:2], `hooks[0].name: no model has the hook "guard"`)
+	f(hook(`url: "http://127.0.0.1:9000", when: both`),
+		"hooks[0].when: a streamed answer cannot be shown to a hook, so requests for one are refused: on_unseen: refuse says that this is meant, pass lets them through")
+	f(hook(`url: "http://127.0.0.1:9000", when: after, on_unseen: refuse`))
+	f(hook(`url: "http://guard.example.com"`),
+		`hooks[0].url: "http://guard.example.com" is not a private address, and http sends it what callers write, unencrypted`)
+	f(hook(`url: "https://guard.example.com"`))
+
 	// models
 	f(with("targets:", "timeouts: {total: 10m}\n    targets:"))
 	f(with("targets:", "timeouts: {total: 11m}\n    targets:"), `models[0].timeouts.total: "11m" is longer than the official SDKs wait, 10m, unless their callers raise that`)
@@ -143,6 +156,10 @@ func TestInspect(t *testing.T) {
 	require.Empty(t, report.Hints)
 	require.Equal(t, leak, report.Config.Pools[0].APIKey.Reveal())
 	require.Equal(t, []string{"/etc/ca.crt", "/etc/x.crt", "/etc/x.key", key}, report.Files)
+
+	hooks := strings.Replace(plain, "models:", `hooks: [{name: guard, url: "https://127.0.0.1:9000", tls: {ca: /etc/ca.crt, cert: /etc/x.crt, key: /etc/x.key}}]
+models:`, 1)
+	require.Equal(t, []string{"/etc/ca.crt", "/etc/x.crt", "/etc/x.key"}, inspectText("x.yaml", hooks).Files)
 
 	// A missing secret is worth watching for.
 	write(t, file, secret(missing))

@@ -19,6 +19,8 @@ var (
 	balances       = []string{"least_inflight", "round_robin", "weighted", "random"}
 	priorities     = []string{"system", "interactive", "default", "batch"}
 	usageModes     = []string{"inject", "as_is"}
+	hookPhases     = []string{"before", "after", "both"}
+	refuseOrPass   = []string{"refuse", "pass"}
 	logLevels      = []string{"debug", "info", "warn", "error"}
 )
 
@@ -37,6 +39,7 @@ func rootKeys(c *Config) object {
 		{name: "auth", value: authKeys(&c.Auth), doc: "How callers prove who they are."},
 		{name: "tenants", value: list[Tenant]{&c.Tenants, "tenant", tenantID, defaultTenant, tenantKeys, 1, 0}, doc: "The customers: their keys, and the models they may use.", required: true},
 		{name: "pools", value: list[Pool]{&c.Pools, "pool", poolID, defaultPool, poolKeys, 1, 0}, doc: "Sets of interchangeable backends.", required: true},
+		{name: "hooks", value: list[Hook]{&c.Hooks, "hook", hookID, defaultHook, hookKeys, 0, 0}, doc: "Services that look at requests and answers: guardrails, and other policy from outside."},
 		{name: "models", value: list[Model]{&c.Models, "model", modelID, defaultModel, modelKeys, 1, 0}, doc: "The public names of models, and where they lead.", required: true},
 		{name: "passthrough", value: list[Passthrough]{&c.Passthrough, "passthrough", passthroughID, zero[Passthrough], passthroughKeys, 0, 0}, doc: "What is off unless listed here."},
 		{name: "limits", value: limitKeys(&c.Limits), doc: "What all requests together may use."},
@@ -131,12 +134,7 @@ func poolKeys(p *Pool) object {
 		{name: "api_key", value: secretText{&p.APIKey}, doc: "Sent to the backends as a bearer token, instead of the client's credential."},
 		{name: "keys", value: secretTexts{&p.Keys}, doc: "Several credentials instead of api_key: used in turn, and rested when a backend refuses one."},
 		{name: "headers", value: secretMap{&p.Headers}, doc: "Extra headers for the backends."},
-		{name: "tls", value: object{
-			{name: "ca", value: text{&p.TLS.CA}, doc: "PEM file of the authorities to trust; the system's when empty."},
-			{name: "cert", value: text{&p.TLS.Cert}, doc: "PEM file of the client certificate."},
-			{name: "key", value: text{&p.TLS.Key}, doc: "PEM file of its private key."},
-			{name: "server_name", value: text{&p.TLS.ServerName}, doc: "The name expected in the backends' certificate; the URL's host when empty."},
-		}, doc: "How to trust, and be trusted by, https backends."},
+		{name: "tls", value: clientTLSKeys(&p.TLS, "the backends' certificate"), doc: "How to trust, and be trusted by, https backends."},
 		{name: "proxy", value: secretText{&p.Proxy}, doc: "Egress proxy, http://[user:password@]host:port."},
 		{name: "health", value: orOff{&p.Health.Off, healthKeys(&p.Health)}, doc: "How each backend is asked whether it is well; off leaves it to the requests to find out."},
 		{name: "ejection", value: orOff{&p.Ejection.Off, ejectionKeys(&p.Ejection)}, doc: "When a backend is taken out because its requests fail; off never does."},
@@ -184,11 +182,36 @@ func backendKeys(b *Backend) object {
 	}
 }
 
+func clientTLSKeys(t *ClientTLS, whose string) object {
+	return object{
+		{name: "ca", value: text{&t.CA}, doc: "PEM file of the authorities to trust; the system's when empty."},
+		{name: "cert", value: text{&t.Cert}, doc: "PEM file of the client certificate."},
+		{name: "key", value: text{&t.Key}, doc: "PEM file of its private key."},
+		{name: "server_name", value: text{&t.ServerName}, doc: "The name expected in " + whose + "; the URL's host when empty."},
+	}
+}
+
+func hookKeys(h *Hook) object {
+	return object{
+		{name: "name", value: text{&h.Name}, doc: "Unique; letters, digits, dot, dash and underscore.", required: true},
+		{name: "url", value: text{&h.URL}, doc: "Where it is asked, by POST: http:// or https://, perhaps with a path.", required: true},
+		{name: "token", value: secretText{&h.Token}, doc: "Sent to it as a bearer token."},
+		{name: "when", value: choice{&h.When, hookPhases}, doc: "What it sees: requests before they are sent on, answers before the client gets them, or both."},
+		{name: "timeout", value: duration{&h.Timeout, time.Millisecond, maxDuration}, doc: "How long one reply may take, connecting included."},
+		{name: "on_error", value: choice{&h.OnError, refuseOrPass}, doc: "What happens when it gives no reply that makes sense: refuse fails closed, pass fails open."},
+		{name: "on_unseen", value: choice{&h.OnUnseen, refuseOrPass}, doc: "What happens to what it cannot be shown: a body above max_body, a streamed answer, an answer that is not JSON."},
+		{name: "max_body", value: size{&h.MaxBody, 1 << 10, 1 << 30}, doc: "The biggest body of a request or an answer that it is shown, and may replace it with."},
+		{name: "max_inflight", value: count{&h.MaxInflight, 0, 1_000_000}, doc: "The most questions at once, one more is an error; 0 means no bound."},
+		{name: "tls", value: clientTLSKeys(&h.TLS, "its certificate"), doc: "How to trust, and be trusted by, an https hook."},
+	}
+}
+
 func modelKeys(m *Model) object {
 	return object{
 		{name: "name", value: text{&m.Name}, doc: "The name callers write; * catches every other name.", required: true},
 		{name: "aliases", value: texts{&m.Aliases, 0, "none"}, doc: "Other names for it."},
 		{name: "targets", value: list[Target]{&m.Targets, "target", targetID, defaultTarget, targetKeys, 1, maxTargets}, doc: "Where it leads: by priority, split by weight inside a priority.", required: true},
+		{name: "hooks", value: inTurn{texts{&m.Hooks, 0, "none"}}, doc: "Hooks that look at its requests and answers, by name, in this order."},
 		{name: "fallback_hold", value: duration{&m.FallbackHold, 0, maxDuration}, doc: "After falling back to a later priority, how long to stay there; 0 tries the first one each time."},
 		{name: "params", value: object{
 			{name: "default", value: paramDefaults{&m.Params.Default}, doc: "Values for parameters that a request leaves out."},
@@ -244,6 +267,7 @@ func keyID(k *Key) string         { return k.Name }
 func pepperID(p *Pepper) string   { return strconv.Itoa(p.Version) }
 func poolID(p *Pool) string       { return p.Name }
 func backendID(b *Backend) string { return b.URL }
+func hookID(h *Hook) string       { return h.Name }
 func modelID(m *Model) string     { return m.Name }
 
 func passthroughID(p *Passthrough) string { return p.Prefix }

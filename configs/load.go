@@ -80,6 +80,10 @@ func (r *reader) namedFiles(c *Config) []string {
 			t := &c.Pools[i].TLS
 			files = append(files, t.CA, t.Cert, t.Key)
 		}
+		for i := range c.Hooks {
+			t := &c.Hooks[i].TLS
+			files = append(files, t.CA, t.Cert, t.Key)
+		}
 	}
 	named := files[:0]
 	for _, file := range files {

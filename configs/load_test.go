@@ -134,6 +134,35 @@ func TestFleet(t *testing.T) {
 	require.Zero(t, c.Models[0].FallbackHold)
 }
 
+func TestHooks(t *testing.T) {
+	c, err := parseTest(t, "testdata/good/hooks.yaml")
+	require.NoError(t, err)
+	policy := c.Hooks[1]
+	require.Equal(t, leak, policy.Token.Reveal())
+	policy.Token = secret.Text{}
+	require.Equal(t, []Hook{
+		{
+			Name: "pii", URL: "http://127.0.0.1:9000/check", When: "before", Timeout: time.Second,
+			OnError: "refuse", OnUnseen: "refuse", MaxBody: 1 << 20, MaxInflight: 256,
+		},
+		{
+			Name: "policy", URL: "https://guard.example.com", When: "after", Timeout: 1500 * time.Millisecond,
+			OnError: "pass", OnUnseen: "pass", MaxBody: 32 << 20,
+			TLS: ClientTLS{CA: "/etc/ca.crt", Cert: "/etc/a.crt", Key: "/etc/a.key", ServerName: "guard"},
+		},
+	}, []Hook{c.Hooks[0], policy})
+	require.Equal(t, []string{"pii", "policy", "audit"}, c.Models[0].Hooks)
+	require.Empty(t, c.Models[2].Hooks)
+	for _, hook := range []struct {
+		when              string
+		requests, answers bool
+	}{{"before", true, false}, {"after", false, true}, {"both", true, true}} {
+		h := Hook{When: hook.when}
+		require.Equal(t, hook.requests, h.SeesRequests(), hook.when)
+		require.Equal(t, hook.answers, h.SeesAnswers(), hook.when)
+	}
+}
+
 func TestParams(t *testing.T) {
 	c, err := parseTest(t, "testdata/good/params.yaml")
 	require.NoError(t, err)
@@ -225,7 +254,9 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	token, err := parseTest(t, "testdata/good/admin-token.yaml")
 	require.NoError(t, err)
 	require.Contains(t, token.Server.AdminToken.Reveal(), leak)
-	for _, c := range []*Config{c, hosted, fleet, token} {
+	hooks, err := parseTest(t, "testdata/good/hooks.yaml")
+	require.NoError(t, err)
+	for _, c := range []*Config{c, hosted, fleet, token, hooks} {
 		marshalled, err := json.Marshal(c)
 		require.NoError(t, err)
 		var log strings.Builder

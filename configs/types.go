@@ -22,6 +22,7 @@ type Config struct {
 	Auth    Auth
 	Tenants []Tenant
 	Pools   []Pool
+	Hooks   []Hook
 	Models  []Model
 	Limits  Limits // of the whole router
 
@@ -130,7 +131,7 @@ type Pool struct {
 	APIKey       secret.Text
 	Keys         []secret.Text // several instead of APIKey; at least one where the file has the key. See Credentials
 	Headers      Headers       // extra request headers
-	TLS          PoolTLS
+	TLS          ClientTLS
 	Proxy        secret.Text // egress proxy URL; may hold a password
 	Health       Health
 	Ejection     Ejection
@@ -224,8 +225,9 @@ func (h Headers) MarshalJSON() ([]byte, error) { return json.Marshal(h.redacted(
 // LogValue is the names with redacted values, for slog.
 func (h Headers) LogValue() slog.Value { return slog.AnyValue(h.redacted()) }
 
-// PoolTLS is how to trust, and be trusted by, the pool's https backends.
-type PoolTLS struct{ CA, Cert, Key, ServerName string }
+// ClientTLS is how to trust, and be trusted by, https servers that the router
+// calls.
+type ClientTLS struct{ CA, Cert, Key, ServerName string }
 
 // Backend is one engine: an http or https URL, perhaps with a path, or
 // "sim:NAME" for a simulated engine inside the process.
@@ -235,11 +237,32 @@ type Backend struct {
 	MaxInflight int // 0 means no bound
 }
 
+// Hook is a service that looks at requests or answers of the models that name it.
+type Hook struct {
+	Name        string
+	URL         string // http or https, perhaps with a path
+	Token       secret.Text
+	When        string        // before (default) | after | both
+	Timeout     time.Duration // default 1s
+	OnError     string        // refuse (default) | pass: when it gives no reply that makes sense
+	OnUnseen    string        // refuse (default) | pass: what it cannot be shown
+	MaxBody     int64         // bytes; default 1 MiB
+	MaxInflight int           // default 256; 0 means no bound
+	TLS         ClientTLS
+}
+
+// SeesRequests reports whether the hook is asked before a request is sent on.
+func (h *Hook) SeesRequests() bool { return h.When != "after" }
+
+// SeesAnswers reports whether the hook is asked before an answer is given.
+func (h *Hook) SeesAnswers() bool { return h.When != "before" }
+
 // Model is a public name, and where it leads.
 type Model struct {
 	Name         string // "*" catches every other name
 	Aliases      []string
 	Targets      []Target      // at least one that is no mirror and has a weight
+	Hooks        []string      // names, asked in this order
 	FallbackHold time.Duration // default 30s: how long to stay with a later priority after falling back to it; 0 is not at all
 	Params       Params
 	Timeouts     Timeouts

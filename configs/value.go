@@ -57,6 +57,7 @@ type (
 		min  int
 		none string // what an empty list means
 	}
+	inTurn      struct{ texts } // whose order means something
 	secretTexts struct{ to *[]secret.Text }
 	prefixes    struct {
 		to  *[]netip.Prefix

@@ -8,6 +8,7 @@ import (
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/internal/accesslog"
+	"github.com/helixflow/helixflow/internal/hook"
 )
 
 // This file books what an exchange was, once, at its end.
@@ -65,6 +66,9 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	if e.name != nil {
 		r.Model = e.name.route.model
 	}
+	if r.Hooks = e.looked.wait; e.looked.hook != "" {
+		r.Hook, r.HookResult = e.looked.hook, e.looked.result.String()
+	}
 	if e.problem != nil {
 		r.Problem, r.Kind = true, e.problem.Kind
 	}
@@ -97,6 +101,16 @@ func (s *Server) logFailure(e *Exchange, f *backends.Failure) {
 	if dropped, ok := s.failures.allow(time.Now()); ok {
 		s.log.Warn("backend failed", "request_id", string(e.id), "model", e.name.route.model, "backend", f.Backend,
 			"try", e.tries, "error", f.Error(), "unreported_before", dropped)
+	}
+}
+
+// logHook tells the operator of a hook that failed.
+func (s *Server) logHook(e *Exchange, h *Hook, phase hook.Phase, err error) {
+	now := time.Now()
+	s.lately.note("hook "+h.name, err.Error(), now)
+	if dropped, ok := s.failures.allow(now); ok {
+		s.log.Warn("hook failed", "request_id", string(e.id), "model", e.name.route.model, "hook", h.name,
+			"phase", phase.String(), "error", err.Error(), "unreported_before", dropped)
 	}
 }
 

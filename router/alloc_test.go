@@ -74,6 +74,8 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 		if limited {
 			config, name = withLimits(config), name+" with all limits"
 		}
+		// That others have hooks costs a model without any nothing.
+		config = strings.Replace(config, "models:\n", "hooks: [{name: idle, url: http://127.0.0.1:1}]\nmodels:\n  - {name: looked-at, targets: [{pool: p}], hooks: [idle]}\n", 1)
 		w := newWorld(t, config)
 		c := w.dial(t)
 		raw := []byte(chat(body, "Authorization: Bearer "+key, "User-Agent: OpenAI/Python 3.3.1", "X-Stainless-Lang: python", "Accept: application/json"))

@@ -46,11 +46,20 @@ var attempts = sync.Pool{New: func() any { return new(Attempt) }}
 // finish ends the attempt: its lease by o, and its leave to try by r, whose
 // Pass it fills in.
 func (a *Attempt) finish(o backends.Outcome, r backends.Report, now time.Time) {
+	a.leave(o, r, now)
+	a.release()
+}
+
+// leave ends what the attempt holds on its endpoint, once; its head and text
+// stay.
+func (a *Attempt) leave(o backends.Outcome, r backends.Report, now time.Time) {
+	if a.lease.Endpoint() == nil {
+		return
+	}
 	r.Pass = a.pass
 	a.lease.Endpoint().Report(r, now)
 	a.lease.Finish(o, now)
 	a.pool.freed(now)
-	a.release()
 }
 
 // release gives an attempt back that holds nothing any more.
@@ -323,19 +332,19 @@ func (a *Attempt) firstEvent(seen int, op helixflow.Op) (comments int, found boo
 }
 
 // readHeld reads an answer that is not a stream of events: all of it if it is
-// small, or what comes first of one that is of use piece by piece.
-func (a *Attempt) readHeld(out *backends.Outgoing, route *Route) error {
+// smaller than limit, or what comes first of one that is of use piece by piece.
+func (a *Attempt) readHeld(limit int, idle time.Duration, until time.Time) error {
 	size := a.lease.BodyLength()
 	if a.text == nil {
 		a.text = buf.Get(int(min(max(size, 1<<10), holdBelow)))
 	}
-	for !a.whole && len(a.text.B) < holdBelow {
+	for !a.whole && len(a.text.B) < limit {
 		if len(a.text.B) > 0 && a.head.isPiecemeal() && !a.lease.More() {
 			return nil
 		}
 		if !a.lease.More() {
 			now := time.Now()
-			a.lease.Wait(now, min(route.idle, out.Deadline.Sub(now)))
+			a.lease.Wait(now, min(idle, until.Sub(now)))
 		}
 		if n := len(a.text.B); n == cap(a.text.B) && int64(n) != size {
 			a.text = a.text.Grow(1)
@@ -360,8 +369,8 @@ func (e *Exchange) deliver(a *Attempt, now time.Time) {
 	if e.upload != nil && !e.upload.replayable() { // it came while it was sent
 		e.bodyRead = a.lease.Sent
 	}
-	if e.socket == nil {
-		e.freeRequest() // else the body is a message, which is sent over the websocket now
+	if len(e.name.route.after) == 0 && e.socket == nil { // nobody will look at it, or send it, any more
+		e.freeRequest()
 	}
 	e.status, e.usage = a.status, a.answer.Usage
 }

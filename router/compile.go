@@ -17,6 +17,7 @@ import (
 	"github.com/helixflow/helixflow/internal/clientaddr"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/router/admission"
 )
 
@@ -64,6 +65,9 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 		s.pools = append(s.pools, p)
 	}
 	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	if err := s.addHooks(cfg.Hooks, w); err != nil {
 		return nil, err
 	}
 	for i := range cfg.Models {
@@ -154,7 +158,7 @@ func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
 	}
 	spec := backends.Spec{
 		Pool: c.Name, URL: url,
-		Identity: identity(c),
+		Identity: identity(c.TLS, c.Proxy),
 	}
 	var err error
 	if spec.Address, err = backends.ParseAddress(real); err != nil {
@@ -174,14 +178,14 @@ func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
 
 // identity tells endpoints apart whose connections must not be shared. It goes
 // by what the files hold, so that a renewed certificate makes new connections.
-func identity(c *configs.Pool) string {
+func identity(t configs.ClientTLS, proxy secret.Text) string {
 	h := sha256.New()
-	for _, file := range []string{c.TLS.CA, c.TLS.Cert, c.TLS.Key} {
+	for _, file := range []string{t.CA, t.Cert, t.Key} {
 		data, _ := os.ReadFile(file) // whoever loads it complains
 		fmt.Fprintf(h, "%s\x00%d\x00", file, len(data))
 		h.Write(data)
 	}
-	fmt.Fprintf(h, "%s\x00%s", c.TLS.ServerName, c.Proxy.Reveal())
+	fmt.Fprintf(h, "%s\x00%s", t.ServerName, proxy.Reveal())
 	return string(h.Sum(nil))
 }
 
@@ -199,11 +203,13 @@ func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, w World) e
 		series:     w.Metrics.Model(c.Name),
 		estimator:  w.Limits.Estimator(c.Name),
 		price:      priceOf(&c.Price),
+		held:       holdBelow,
 	}
 	if r.keepalive == 0 { // never
 		r.keepalive = r.total
 	}
 	r.addTargets(c.Targets, pools)
+	r.addHooks(c.Hooks, s.hooks)
 	var err error
 	if r.params, err = compileParams(&c.Params); err != nil {
 		return fmt.Errorf("cannot use the params of model %s: %w", c.Name, err)

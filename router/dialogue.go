@@ -47,7 +47,7 @@ func (p *protocolError) Error() string { return p.end.reason }
 var (
 	errBadFrame    = &protocolError{endProtocol}
 	errNotText     = &protocolError{endUnsupported}
-	errNotUTF8     = &protocolError{endUTF8}
+	errBadText     = &protocolError{endUTF8}
 	errMessageSize = &protocolError{endTooBig}
 	errMessageSlow = &protocolError{endTooSlow}
 )
@@ -147,7 +147,7 @@ func (d *dialogue) end() error {
 		return nil // it is too late for more
 	}
 	if !utf8.Valid(d.e.body.B) {
-		return errNotUTF8
+		return errBadText
 	}
 	err := d.message()
 	if err == nil {

@@ -65,6 +65,7 @@ type progress struct {
 	allow         bool              // somebody asks which methods there are
 	failure       *backends.Failure // of the last try that failed
 	prepared      *target           // whose edits are laid
+	looked        looked            // what hooks did
 	withholdUsage bool              // the usage chunk was asked for by us, not by the client
 
 	// What an idempotency key is about.

@@ -212,7 +212,11 @@ func (e *Exchange) walk(q *Question, x *Explanation) (hint string, err error) {
 		return e.snap.whyNot(x.Model, e.principal, err), err
 	}
 	e.explainLimits(x, q)
-	return "", e.explainRoute(x, q.Now)
+	err = e.explainRoute(x, q.Now)
+	if refused := e.showable(); refused != nil { // before anything is sent
+		err = refused
+	}
+	return "", err
 }
 
 // explainLimits lists the scopes that the request falls under. Those of a plan

@@ -43,7 +43,7 @@ func refusal(err error, hint string) *Refusal {
 	if !ok {
 		p = &helixflow.Error{Kind: helixflow.KindInternal} // as fail has it
 	}
-	r := &Refusal{Status: forms[p.Kind].status, Code: forms[p.Kind].code, Text: text(p), Hint: hint}
+	r := &Refusal{Status: forms[p.Kind].status, Code: code(p), Text: text(p), Hint: hint}
 	if p.RetryAfter > 0 {
 		r.RetryAfter = p.RetryAfter.String()
 	}
@@ -88,7 +88,18 @@ func (e *Exchange) explainRoute(x *Explanation, now time.Time) error {
 		}
 		x.Route.Mirrors = append(x.Route.Mirrors, ExplainedMirror{Share: r.mirrors[i].share, ExplainedPool: p})
 	}
+	for _, h := range r.hooks {
+		x.Route.Hooks = append(x.Route.Hooks, h.explain())
+	}
 	return nil
+}
+
+func (h *Hook) explain() ExplainedHook {
+	word := map[bool]string{false: "refuse", true: "pass"}
+	return ExplainedHook{
+		Name: h.name, URL: h.url, Requests: h.requests, Answers: h.answers, Timeout: h.timeout.String(),
+		OnError: word[h.passErrors], OnUnseen: word[h.passUnseen],
+	}
 }
 
 // explainGroup is the targets of one priority.

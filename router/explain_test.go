@@ -89,10 +89,40 @@ func (p *plan) explain(t *testing.T, q Question) Explanation {
 	require.NoError(t, err)
 	text, err := json.Marshal(x)
 	require.NoError(t, err)
-	for _, s := range []string{"pool-secret", "header-secret", "hfx_", "sha256", "0.125", "what is asked"} {
+	for _, s := range []string{"pool-secret", "header-secret", "hook-secret", "hfx_", "sha256", "0.125", "what is asked"} {
 		require.NotContains(t, string(text), s)
 	}
 	return x
+}
+
+func TestExplainHooks(t *testing.T) {
+	config := strings.Replace(explained, "models:\n  - name", `hooks:
+  - {name: pii, url: "http://127.0.0.1:5/check", token: hook-secret, max_body: 1KiB}
+  - {name: both, url: "http://127.0.0.1:6", when: both, timeout: 1500ms, on_error: pass, on_unseen: pass}
+  - {name: audit, url: "http://127.0.0.1:7", when: after, on_unseen: refuse}
+models:
+  - name`, 1)
+	config = strings.Replace(config, "    targets: [{pool: hosted}]\n", "    targets: [{pool: hosted}]\n    hooks: [audit, pii, both]\n", 1)
+	p := newPlan(t, config)
+	x := p.explain(t, Question{Model: "other"})
+	assert.Nil(t, x.Refusal)
+	assert.Equal(t, []ExplainedHook{
+		{Name: "audit", URL: "http://127.0.0.1:7", Answers: true, Timeout: "1s", OnError: "refuse", OnUnseen: "refuse"},
+		{Name: "pii", URL: "http://127.0.0.1:5/check", Requests: true, Timeout: "1s", OnError: "refuse", OnUnseen: "refuse"},
+		{Name: "both", URL: "http://127.0.0.1:6", Requests: true, Answers: true, Timeout: "1.5s", OnError: "pass", OnUnseen: "pass"},
+	}, x.Route.Hooks)
+	assert.Empty(t, p.explain(t, Question{Model: "llama-3.1-70b"}).Route.Hooks)
+
+	f := func(body string, status int, code string) {
+		t.Helper()
+		x := p.explain(t, Question{Body: []byte(body)})
+		require.NotNil(t, x.Refusal)
+		assert.Equal(t, fmt.Sprint(status, " ", code), fmt.Sprint(x.Refusal.Status, " ", x.Refusal.Code))
+		assert.Len(t, x.Route.Hooks, 3)
+	}
+	f(`{"model":"other","stream":true}`, 400, "unsupported_value")
+	f(`{"model":"other","a":"`+strings.Repeat("x", 1<<10)+`"}`, 413, "request_too_large")
+	f("{\"model\":\"other\",\"a\":\"\xff\"}", 400, "invalid_json")
 }
 
 func TestExplainRoute(t *testing.T) {

@@ -48,6 +48,7 @@ type ExplainedRoute struct {
 	Hold     *ExplainedHold    `json:"hold,omitempty"`
 	Targets  []ExplainedTarget `json:"targets"` // by priority
 	Mirrors  []ExplainedMirror `json:"mirrors,omitempty"`
+	Hooks    []ExplainedHook   `json:"hooks,omitempty"` // in the order they are asked
 	Timeouts ExplainedTimeouts `json:"timeouts"`
 }
 
@@ -73,6 +74,18 @@ type ExplainedTarget struct {
 type ExplainedMirror struct {
 	Share float64 `json:"share"` // of the requests, 0 to 1
 	ExplainedPool
+}
+
+// ExplainedHook is a hook that looks at the request, or at its answer. It was not
+// asked.
+type ExplainedHook struct {
+	Name     string `json:"name"`
+	URL      string `json:"url"`
+	Requests bool   `json:"requests"` // it sees them
+	Answers  bool   `json:"answers"`
+	Timeout  string `json:"timeout"`
+	OnError  string `json:"on_error"`  // refuse or pass
+	OnUnseen string `json:"on_unseen"` // refuse or pass
 }
 
 // ExplainedPool is a pool, and what a request to it would be like.

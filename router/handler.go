@@ -53,7 +53,13 @@ func (s *Server) serve(e *Exchange) error {
 	if err := e.admit(); err != nil {
 		return err
 	}
-	return e.forward()
+	if err := e.askBefore(); err != nil {
+		return err
+	}
+	if err := e.forward(); err != nil {
+		return err
+	}
+	return e.askAfter()
 }
 
 // authenticate finds out who asks, from the headers alone: a refusal is cheap.

@@ -163,6 +163,8 @@ func (e *Exchange) costNothing() bool {
 		switch p.Kind {
 		case helixflow.KindClientGone, helixflow.KindInternal:
 			return false
+		case helixflow.KindDenied, helixflow.KindHookFailed, helixflow.KindUncheckable: // there was an answer
+			return false
 		case helixflow.KindBackendTimeout:
 			return e.client.patience == 0
 		}

@@ -66,6 +66,9 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindHeaderTooLarge:      {431, typeInvalid, "header_too_large", "The request's header is too large.", adviseNothing},
 	helixflow.KindUnsupportedMedia:    {415, typeInvalid, "unsupported_media_type", "The body must be JSON, not encoded.", adviseNothing},
 	helixflow.KindNoSpool:             {503, typeServer, "upload_storage_full", "There is no room now for an upload whose model comes so late. Send the model field before the files.", adviseRetry},
+	helixflow.KindDenied:              {400, typeInvalid, "content_filter", "The request was refused by a policy of the router's operator.", adviseNothing},
+	helixflow.KindHookFailed:          {503, typeServer, "check_unavailable", "The request could not be checked as the router's operator wants it.", adviseNothing},
+	helixflow.KindUncheckable:         {502, typeServer, "answer_unchecked", "The answer could not be checked as the router's operator wants it, and is withheld.", adviseNoRetry},
 	helixflow.KindNoBackend:           {503, typeServer, "no_backend_available", "No backend of this model is available now.", adviseRetry},
 	helixflow.KindRateLimited:         {429, typeRequests, "rate_limit_exceeded", "A rate limit was reached.", adviseNothing},
 	helixflow.KindTokensLimited:       {429, typeTokens, "rate_limit_exceeded", "A limit on tokens was reached.", adviseNothing},
@@ -143,6 +146,13 @@ func faultDefault(status int) openai.FaultDefault {
 // brokenOff is what an error inside a stream says that says nothing.
 var brokenOff = openai.FaultDefault{Message: "The backend ended the stream with an error.", Type: typeServer}
 
+func code(p *helixflow.Error) string {
+	if p.Code != "" {
+		return p.Code
+	}
+	return forms[p.Kind].code
+}
+
 // answerProblem makes p the exchange's answer.
 func (e *Exchange) answerProblem(p *helixflow.Error) {
 	e.status = forms[p.Kind].status
@@ -200,6 +210,12 @@ var (
 	errClientGone     = &helixflow.Error{Kind: helixflow.KindClientGone}
 	errDraining       = &helixflow.Error{Kind: helixflow.KindDraining, RetryAfter: time.Second}
 	errDeadline       = &helixflow.Error{Kind: helixflow.KindDeadline}
+	errHookFailed     = &helixflow.Error{Kind: helixflow.KindHookFailed}
+	errWithheld       = &helixflow.Error{Kind: helixflow.KindUncheckable}
+	errNoTime         = &helixflow.Error{Kind: helixflow.KindBackendTimeout, Public: "The request's time ran out while it was checked."}
+	errNotUTF8        = &helixflow.Error{Kind: helixflow.KindInvalidJSON, Public: "The request body is not valid UTF-8."}
+	errUnseen         = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "unsupported_value", Public: "Requests for this model are checked, and this one cannot be."}
+	errUnseenStream   = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "unsupported_value", Param: "stream", Public: "Answers of this model are checked whole, so it does not stream. Ask without 'stream'."}
 	errAllBusy        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this model is at its limit."}
 )
 
@@ -210,8 +226,7 @@ var (
 
 // problemBody appends the error object of p.
 func problemBody(dst []byte, p *helixflow.Error) []byte {
-	f := &forms[p.Kind]
-	return openai.AppendErrorBody(dst, text(p), f.typ, p.Param, f.code)
+	return openai.AppendErrorBody(dst, text(p), forms[p.Kind].typ, p.Param, code(p))
 }
 
 func tooLarge(limit int64) *helixflow.Error {

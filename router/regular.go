@@ -46,7 +46,7 @@ func (a *Attempt) read(out *backends.Outgoing, route *Route) error {
 	if a.events {
 		return a.readFirstEvent(out, route)
 	}
-	return a.readHeld(out, route)
+	return a.readHeld(route.held, route.idle, out.Deadline)
 }
 
 // sniff reads until it is clear whether the answer is a stream of events under

@@ -28,6 +28,7 @@ type Snapshot struct {
 	maxUpload  int64
 	maxSpool   int64
 	pools      []*Pool
+	hooks      []*Hook
 	limits     limits
 	classes    map[string]admission.Class // by tenant
 	book       *admission.Book
@@ -59,6 +60,10 @@ type Route struct {
 	mirrors    []mirror
 	fallback   *fallback
 	hold       time.Duration // how long to stay with a later priority
+	hooks      []*Hook       // in the configuration's order
+	before     []*Hook       // those of them that are asked about requests
+	after      []*Hook       // those that are asked about answers
+	held       int           // bytes of an answer that are held until it is whole
 	params     *openai.Params
 	connect    time.Duration
 	firstToken time.Duration
@@ -150,9 +155,12 @@ func (s *Snapshot) Keys() int { return s.keyring.Len() }
 // uses; the others are drained.
 func (s *Snapshot) Retain(f *backends.Fleet) {
 	s.book.Enforce(s.limits.rules)
-	members := make([]*backends.Members, len(s.pools))
-	for i, p := range s.pools {
-		members[i] = p.members
+	members := make([]*backends.Members, 0, len(s.pools)+len(s.hooks))
+	for _, p := range s.pools {
+		members = append(members, p.members)
+	}
+	for _, h := range s.hooks {
+		members = append(members, h.members)
 	}
 	f.Retain(members...)
 }

@@ -119,7 +119,7 @@ func (e *Exchange) openSocket() error {
 	if err := e.arrive(e.began); err != nil {
 		return err
 	}
-	e.ask()
+	e.askUpgrade()
 	if e.op == helixflow.OpResponsesSocket {
 		return nil // its first message says which
 	}
@@ -135,9 +135,9 @@ func (e *Exchange) openSocket() error {
 	return e.forward()
 }
 
-// ask puts the backend's handshake behind the header lines that travel. A websocket
+// askUpgrade puts the backend's handshake behind the header lines that travel. A websocket
 // that only passes has that of the client, one whose messages are read has its own.
-func (e *Exchange) ask() {
+func (e *Exchange) askUpgrade() {
 	h, shake := &e.conn.head, &e.socket.shake
 	shake.clientAccept = websocket.AppendAccept(nil, h.Peek(headerKey))
 	b := append(e.header.B, "Connection: Upgrade\r\nUpgrade: websocket\r\n"+headerVersion+": 13\r\n"...)

@@ -38,6 +38,7 @@ const configFile = "helixflow.yaml"
 // surroundings are the variables that documented configurations take values from.
 var surroundings = map[string]string{
 	"OPENAI_API_KEY":   "sk-an-account-of-nobody",
+	"GUARD_TOKEN":      "a-token-of-nobody",
 	"EGRESS_PROXY":     "http://127.0.0.1:9",
 	"HELIXFLOW_PEPPER": "0123456789abcdef0123456789abcdef",
 }
@@ -103,6 +104,10 @@ func runPage(t *testing.T, bin string, list []block) {
 			s.shell(b)
 		case "yaml":
 			s.yaml(b)
+		case "python":
+			name, ok := strings.CutPrefix(b.note, "file: ")
+			require.True(t, ok && filepath.Base(name) == name, "line %d: say above it into which file it goes, <!-- file: NAME -->", b.line)
+			require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), []byte(b.text), 0o600))
 		case "json":
 			assert.True(t, json.Valid([]byte(b.text)), "line %d: not JSON", b.line)
 		default:
@@ -242,6 +247,8 @@ func (s *script) command(args []string) (out string, status, exit int) {
 		s.config = string(quickstart)
 		require.NoError(s, os.WriteFile(filepath.Join(s.dir, configFile), []byte(s.here(s.config)), 0o600))
 		out = s.serve([]string{"-c", configFile})
+	case args[0] == "python3":
+		out = s.python(args[1:])
 	case args[0] != "helixflow":
 		require.Fail(s, "unknown command", "%s: say why it is not run above its block, <!-- not run: reason -->", args[0])
 	case args[1] == "serve" && !slices.Contains(args, "--help"):
@@ -308,6 +315,26 @@ func (s *script) sim(args []string) string {
 	}
 	out, _ := s.background(append([]string{"sim"}, args...), "http://"+args[i+1]+"/health")
 	return out
+}
+
+// python starts a program of the page's, which serves at its last argument, and
+// waits until it listens.
+func (s *script) python(args []string) string {
+	cmd := exec.CommandContext(context.Background(), "python3", args...)
+	cmd.Dir = s.dir
+	out := new(outside.Output)
+	cmd.Stdout, cmd.Stderr = out, out
+	require.NoError(s, cmd.Start())
+	s.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	listens := func() bool {
+		c, err := net.Dial("tcp", args[len(args)-1])
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	}
+	require.Eventually(s, listens, 10*time.Second, 10*time.Millisecond, "python3 %s does not listen\n%s", strings.Join(args, " "), out)
+	return out.String()
 }
 
 // background starts a server that lives until the page ends or stop is called,

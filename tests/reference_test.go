@@ -24,6 +24,7 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/internal/hook"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
 	"github.com/helixflow/helixflow/tests/compat"
@@ -185,6 +186,7 @@ func metricsPage(t *testing.T) string {
 	backend.Watch(&metric.BackendWatch{
 		States: []string{"healthy"}, State: func() int { return 0 }, Certificate: func() time.Time { return time.Unix(1, 0) },
 	})
+	m.Hook("h").Asked(false, metric.HookAllowed, time.Millisecond)
 	socket := m.Websockets(helixflow.OpRealtime)
 	socket.Opened()
 	socket.Closed(metric.EndedByClient)
@@ -226,6 +228,10 @@ func metricsPage(t *testing.T) string {
 	for op := range helixflow.NumOps {
 		ops = append(ops, "`"+op.String()+"`")
 	}
+	var results []string
+	for r := metric.HookAllowed; r <= metric.HookLeft; r++ {
+		results = append(results, "`"+r.String()+"`")
+	}
 	fmt.Fprintf(&b, `
 The figures of the process and of the Go runtime (%s, %s) stand beside them.
 
@@ -238,6 +244,8 @@ The number of series is bounded: no label is text a caller made up.
   model have one value of their own.
 - %s: the backend's URL as the configuration has it.
 - %s: why a credential was refused, see [Keys and tenants](../how-to/keys-and-tenants.md#when-a-key-is-refused).
+- %s: the hook's name; %s: %s or %s; %s: %s, where %s and %s say that the hook was not asked, and %s that
+  the caller left meanwhile.
 - %s: the status. Statuses outside a fixed list count as %s; %s says that no answer came, %s that
   the client left before its answer was complete.
 
@@ -248,7 +256,9 @@ Upper bounds in seconds:
 %s
 Those of the time to first token are vLLM's, so that the router's figures and an engine's can be
 laid over each other.
-`, "`process_*`", "`go_*`", "`endpoint`", strings.Join(ops, ", "), "`model`", "`backend`", "`reason`", "`code`", "`other`", "`none`", "`499`", buckets.String())
+`, "`process_*`", "`go_*`", "`endpoint`", strings.Join(ops, ", "), "`model`", "`backend`", "`reason`",
+		"`hook`", "`phase`", "`before`", "`after`", "`result`", strings.Join(results, ", "), "`busy`", "`unseen`", "`left`",
+		"`code`", "`other`", "`none`", "`499`", buckets.String())
 	return b.String()
 }
 
@@ -398,4 +408,35 @@ func TestHeadersPage(t *testing.T) {
 	for name, value := range constants {
 		require.Contains(t, page, "`"+unquote(t, value), name)
 	}
+}
+
+// TestHookPage holds the contract's page, which is written by hand, to the code:
+// its question is the one that is asked, its replies are understood.
+func TestHookPage(t *testing.T) {
+	var shown []block
+	page := readPage(t, "docs/reference/hook.md")
+	for _, b := range blocks(page) {
+		if b.lang == "json" {
+			shown = append(shown, b)
+		}
+	}
+	require.Len(t, shown, 4)
+	q := hook.Question{
+		Hook: "guard", RequestID: "req_c4c7edf9b8df11b4d58154a334d52242", Tenant: "team", Key: "laptop",
+		Model: "llama-3.1-8b", Endpoint: helixflow.OpChatCompletions.String(),
+	}
+	unfolded := strings.ReplaceAll(strings.TrimSpace(shown[0].text), "\n ", "")
+	asked := string(q.AppendTo(nil))
+	require.True(t, strings.HasPrefix(unfolded, asked), "%s\n%s", unfolded, asked)
+	require.True(t, openai.IsObject([]byte(unfolded[len(asked):len(unfolded)-len(hook.End)])))
+	for i, action := range []hook.Action{hook.Allow, hook.Deny, hook.Replace} {
+		r, err := hook.ReadReply([]byte(shown[i+1].text))
+		require.NoError(t, err, shown[i+1].text)
+		require.Equal(t, action, r.Action)
+	}
+	q.Phase = hook.After
+	require.True(t, openai.Members([]byte(string(q.AppendTo(nil))+hook.NoBody+hook.AnswerKey+hook.NoBody+hook.End), func(key, _ []byte) bool {
+		require.Contains(t, page, "`"+string(key)+"`")
+		return true
+	}))
 }

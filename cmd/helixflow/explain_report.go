@@ -35,6 +35,9 @@ func report(x *router.Explanation) string {
 	}
 	t := x.Route.Timeouts
 	line("time-outs  connect %s, first token %s, idle %s, total %s", t.Connect, t.FirstToken, t.Idle, t.Total)
+	for _, h := range x.Route.Hooks {
+		line("hook       %s", hookText(h))
+	}
 	if h := x.Route.Hold; h != nil {
 		line("held       at priority %d until %s, since those before had no backend", h.Priority, h.Until.Format(time.RFC3339))
 	}
@@ -139,6 +142,18 @@ func whoAsks(p *router.ExplainedPrincipal, r *router.Refusal) string {
 		text += ", which expires " + p.Expires.UTC().Format(time.RFC3339)
 	}
 	return text
+}
+
+// hookText is what a hook has to say, and what happens without it.
+func hookText(h router.ExplainedHook) string {
+	sees := "requests"
+	switch {
+	case h.Requests && h.Answers:
+		sees = "requests and answers"
+	case h.Answers:
+		sees = "answers"
+	}
+	return fmt.Sprintf("%s at %s sees %s, %s; on_error %s, on_unseen %s", quoted(h.Name), oneLine(h.URL), sees, h.Timeout, h.OnError, h.OnUnseen)
 }
 
 // reportTarget is a paragraph: the pool, what it is sent, its backends.

@@ -60,6 +60,17 @@ func unasked(t *testing.T) string {
 	return "http://" + ln.Addr().String()
 }
 
+func TestExplainHook(t *testing.T) {
+	path := file(t, strings.Replace(fmt.Sprintf(explainConfig, helixflowKey(t).Hash, unasked(t)), "models:\n", `hooks: [{name: pii, url: "http://127.0.0.1:6/check", when: both, on_unseen: pass}]
+models:
+  - {name: guarded, targets: [{pool: hosted}], hooks: [pii]}
+`, 1))
+	r := helixflow("", "explain", "-c", path, "--model", "guarded")
+	assert.Equal(t, exitGood, r.code)
+	assert.Contains(t, r.stdout, "\nhook       pii at http://127.0.0.1:6/check sees requests and answers, 1s; on_error refuse, on_unseen pass\n")
+	assert.Contains(t, helixflow("", "explain", "-c", path, "--model", "guarded", "--json").stdout, `"hooks":[{"name":"pii","url":"http://127.0.0.1:6/check","requests":true,"answers":true,`)
+}
+
 func TestExplainFile(t *testing.T) {
 	key, url := helixflowKey(t), unasked(t)
 	path := file(t, fmt.Sprintf(explainConfig, key.Hash, url))

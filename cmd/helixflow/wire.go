@@ -161,6 +161,11 @@ func configured(cfg *configs.Config, pool, url string) (weight, maxInflight int)
 			}
 		}
 	}
+	for _, h := range cfg.Hooks {
+		if router.HookPool+h.Name == pool && h.URL == url {
+			return 1, h.MaxInflight
+		}
+	}
 	return 0, 0
 }
 

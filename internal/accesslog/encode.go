@@ -53,7 +53,9 @@ func appendOutcome(dst []byte, r *Record) []byte {
 		dst = append(dst, `,"replay":true`...)
 	}
 	dst = appendCount(dst, `,"tries":`, int64(r.Tries))
-	return appendName(dst, `,"end":`, r.End)
+	dst = appendName(dst, `,"end":`, r.End)
+	dst = appendName(dst, `,"hook":`, r.Hook)
+	return appendName(dst, `,"hook_result":`, r.HookResult)
 }
 
 // appendFigures says how long it took and what it cost.
@@ -63,6 +65,9 @@ func appendFigures(dst []byte, r *Record) []byte {
 	dst = appendMillis(dst, `,"total_ms":`, r.Total)
 	if r.Queue > 0 {
 		dst = appendMillis(dst, `,"queue_ms":`, r.Queue)
+	}
+	if r.Hooks > 0 {
+		dst = appendMillis(dst, `,"hooks_ms":`, r.Hooks)
 	}
 	if r.Overhead > 0 {
 		dst = appendMillis(dst, `,"overhead_ms":`, r.Overhead)

@@ -38,10 +38,14 @@ type Record struct {
 	Tries   int
 	End     string // how a websocket ended; empty for what is none
 
+	Hook       string // the one that did not just allow; empty for none
+	HookResult string // what it did instead
+
 	BytesIn, BytesOut int64 // bodies, as read from and written to the client
 
 	Total      time.Duration // from the beginning to the end of the answer
 	Queue      time.Duration // waiting to be let in
+	Hooks      time.Duration // waiting for hooks
 	Overhead   time.Duration // what the router added
 	FirstToken time.Duration // to the first token of a stream; 0 without one
 

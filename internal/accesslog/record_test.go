@@ -25,6 +25,7 @@ func TestRecordHoldsNoContent(t *testing.T) {
 		"Backend": reflect.TypeFor[string](), "Stream": reflect.TypeFor[bool](), "Status": reflect.TypeFor[int](),
 		"Problem": reflect.TypeFor[bool](), "Kind": reflect.TypeFor[helixflow.Kind](), "Cut": reflect.TypeFor[bool](),
 		"Left": reflect.TypeFor[bool](), "Replay": reflect.TypeFor[bool](), "Tries": reflect.TypeFor[int](), "End": reflect.TypeFor[string](),
+		"Hook": reflect.TypeFor[string](), "HookResult": reflect.TypeFor[string](), "Hooks": reflect.TypeFor[time.Duration](),
 		"BytesIn": reflect.TypeFor[int64](), "BytesOut": reflect.TypeFor[int64](),
 		"Total": reflect.TypeFor[time.Duration](), "Queue": reflect.TypeFor[time.Duration](),
 		"Overhead": reflect.TypeFor[time.Duration](), "FirstToken": reflect.TypeFor[time.Duration](),

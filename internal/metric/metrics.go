@@ -38,6 +38,7 @@ type Metrics struct {
 	models   map[string]*ModelSeries
 	backends map[string]*BackendSeries
 	pools    map[string]*poolSeries
+	hooks    map[string]*HookSeries
 }
 
 // New returns metrics at zero.
@@ -47,6 +48,7 @@ func New() *Metrics {
 		models:   map[string]*ModelSeries{},
 		backends: map[string]*BackendSeries{},
 		pools:    map[string]*poolSeries{},
+		hooks:    map[string]*HookSeries{},
 	}
 }
 
@@ -84,6 +86,19 @@ func (m *Metrics) Backend(name string, inflight func() float64) *BackendSeries {
 		m.backends[name] = s
 	}
 	s.inflight.Store(&inflight)
+	return s
+}
+
+// Hook returns the series of a hook, always the same ones for a name. The name
+// must come from the configuration. Not for the request path: it locks.
+func (m *Metrics) Hook(name string) *HookSeries {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.hooks[name]
+	if s == nil {
+		s = newHookSeries(name)
+		m.hooks[name] = s
+	}
 	return s
 }
 
@@ -135,6 +150,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	models := slices.SortedFunc(maps.Values(m.models), func(a, b *ModelSeries) int { return cmp.Compare(a.name, b.name) })
 	backends := slices.SortedFunc(maps.Values(m.backends), func(a, b *BackendSeries) int { return cmp.Compare(a.name, b.name) })
 	pools := slices.SortedFunc(maps.Values(m.pools), func(a, b *poolSeries) int { return cmp.Compare(a.name, b.name) })
+	hooks := slices.SortedFunc(maps.Values(m.hooks), func(a, b *HookSeries) int { return cmp.Compare(a.name, b.name) })
 	m.mu.Unlock()
 
 	var t text
@@ -147,6 +163,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	m.overhead.write(&t, overheadSeconds.name)
 	writeBackends(&t, backends)
 	writePools(&t, pools)
+	writeHooks(&t, hooks)
 	t.family(clientDisconnects)
 	t.sample(clientDisconnects.name, m.clientDisconnects.Load())
 	t.family(streamTruncations)

@@ -118,6 +118,12 @@ func TestScrapeAfterTraffic(t *testing.T) {
 		Certificate: func() time.Time { return time.Unix(1800000000, 0) },
 	})
 	m.Backend("gpu-b", nil)
+	h := m.Hook("pii")
+	h.Asked(false, HookAllowed, 2*time.Millisecond)
+	h.Asked(false, HookTimedOut, 300*time.Millisecond)
+	h.Asked(true, HookReplaced, 300*time.Millisecond)
+	h.Asked(true, HookUnseen, 0)
+	m.Hook("quiet")
 	m.Pool("gpus", func() bool { return true })
 	m.Pool("cloud", func() bool { return false })
 	m.Pool("gone", func() bool { return true })
@@ -173,6 +179,15 @@ func TestScrapeAfterTraffic(t *testing.T) {
 	f(`helixflow_auth_failures_total{reason="expired"}`, 1)
 	f(`helixflow_auth_failures_total{reason="revoked"}`, 0)
 	f(`helixflow_keyring_keys`, 7)
+	f(`helixflow_hook_requests_total{hook="pii",phase="before",result="allow"}`, 1)
+	f(`helixflow_hook_requests_total{hook="pii",phase="before",result="timeout"}`, 1)
+	f(`helixflow_hook_requests_total{hook="pii",phase="after",result="replace"}`, 1)
+	f(`helixflow_hook_requests_total{hook="pii",phase="after",result="unseen"}`, 1)
+	f(`helixflow_hook_duration_seconds_bucket{hook="pii",phase="before",le="0.0025"}`, 1)
+	f(`helixflow_hook_duration_seconds_count{hook="pii",phase="before"}`, 2)
+	f(`helixflow_hook_duration_seconds_count{hook="pii",phase="after"}`, 1)
+	assert.NotContains(t, got, `helixflow_hook_requests_total{hook="pii",phase="before",result="deny"}`)
+	assert.NotContains(t, got, `helixflow_hook_duration_seconds_count{hook="quiet",phase="before"}`)
 	f(`helixflow_client_disconnects_total`, 1)
 	f(`helixflow_stream_truncations_total`, 1)
 	f(`helixflow_panics_total`, 1)
@@ -182,6 +197,8 @@ func TestSeriesSurviveAReload(t *testing.T) {
 	m := New()
 	assert.Same(t, m.Model("a"), m.Model("a"))
 	assert.NotSame(t, m.Model("a"), m.Model("b"))
+	assert.Same(t, m.Hook("a"), m.Hook("a"))
+	assert.NotSame(t, m.Hook("a"), m.Hook("b"))
 	first := m.Backend("x", func() float64 { return 1 })
 	assert.Same(t, first, m.Backend("x", func() float64 { return 2 }))
 	assert.Equal(t, 2.0, scrape(t, m)[`helixflow_backend_inflight{backend="x"}`])
@@ -237,7 +254,7 @@ func TestCodesAreInOrder(t *testing.T) {
 }
 
 func TestBoundsAscendAndFit(t *testing.T) {
-	for _, bounds := range [][]time.Duration{overheadBounds, durationBounds, firstTokenBounds, perTokenBounds} {
+	for _, bounds := range [][]time.Duration{overheadBounds, durationBounds, firstTokenBounds, perTokenBounds, hookBounds} {
 		assert.LessOrEqual(t, len(bounds), maxBounds)
 		for i := 1; i < len(bounds); i++ {
 			assert.Greater(t, bounds[i], bounds[i-1])

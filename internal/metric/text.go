@@ -23,6 +23,8 @@ var (
 	backendState        = family{"helixflow_backend_state", "gauge", "1 for the state a backend is in, 0 for the others."}
 	backendCertificate  = family{"helixflow_backend_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate that a backend showed last runs out, in Unix time."}
 	poolPanic           = family{"helixflow_pool_panic", "gauge", "1 while less than half of a pool is healthy, so that ejections are ignored."}
+	hookRequests        = family{"helixflow_hook_requests_total", "counter", "Looks of a hook at a request (before) or an answer (after), by what came of it."}
+	hookDuration        = family{"helixflow_hook_duration_seconds", "histogram", "Time that a request waited for a hook."}
 	clientDisconnects   = family{"helixflow_client_disconnects_total", "counter", "Clients that left before their answer was complete."}
 	streamTruncations   = family{"helixflow_stream_truncations_total", "counter", "Streams a backend cut after the client had begun to read."}
 	limitRejections     = family{"helixflow_ratelimit_rejections_total", "counter", "Requests that a limit refused, or would have if it were no shadow; name is the configured one of the scope."}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 // Client is one library that applications use.
@@ -25,7 +24,6 @@ var Clients = []Client{
 	{"openai-python-async", "python", "openai-async", []string{"openai"}},
 	{"openai-node", "node", "openai", []string{"openai"}},
 	{"openai-go", "go", "openai", []string{"github.com/openai/openai-go/v3"}},
-	{"openai-java", "java", "openai", []string{"com.openai:openai-java"}},
 	{"ai-sdk", "node", "ai-sdk", []string{"@ai-sdk/openai-compatible", "ai"}},
 	{"langchain-python", "python", "langchain", []string{"langchain-openai", "langchain-core", "openai"}},
 	{"langchain-js", "node", "langchain", []string{"@langchain/openai", "@langchain/core", "openai"}},
@@ -44,7 +42,6 @@ var locks = map[string]lock{
 	"llamaindex": {"python/llamaindex/requirements.txt", requirement},
 	"node":       {"node/package-lock.json", nodeModule},
 	"go":         {"go/go.mod", goModule},
-	"java":       {"java/pom.xml", mavenArtifact},
 }
 
 // Pinned returns the versions that a client's lock file, in a folder below dir,
@@ -70,12 +67,6 @@ func requirement(data []byte, pkg string) string {
 
 func goModule(data []byte, pkg string) string {
 	return after(data, `(?m)^\s*(?:require )?`+regexp.QuoteMeta(pkg)+` v(\S+)`)
-}
-
-func mavenArtifact(data []byte, pkg string) string {
-	group, artifact, _ := strings.Cut(pkg, ":")
-	return after(data, `<groupId>`+regexp.QuoteMeta(group)+`</groupId>\s*<artifactId>`+
-		regexp.QuoteMeta(artifact)+`</artifactId>\s*<version>([^<]+)</version>`)
 }
 
 func after(data []byte, pattern string) string {

@@ -25,7 +25,6 @@ type order struct {
 	Prompt     string         `json:"prompt"`
 	Prompts    []string       `json:"prompts"`
 	Image      string         `json:"image"`
-	Audio      []byte         `json:"audio"`
 	Usage      bool           `json:"usage"`
 	MaxTokens  int            `json:"max_tokens"`
 	Encoding   string         `json:"encoding"`
@@ -49,7 +48,6 @@ type answer struct {
 	Vectors   [][]float64    `json:"vectors,omitempty"`
 	IDs       []string       `json:"ids,omitempty"`
 	Flagged   []bool         `json:"flagged,omitempty"`
-	Audio     []byte         `json:"audio,omitempty"`
 	RequestID string         `json:"request_id,omitempty"`
 	Error     *failure       `json:"error,omitempty"`
 	Bug       string         `json:"bug,omitempty"`
