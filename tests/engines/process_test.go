@@ -24,7 +24,7 @@ import (
 // until it answers: vLLM reads several hundred modules, three times over.
 const (
 	patience = 20 * time.Second
-	startUp  = 5 * time.Minute
+	startUp  = 10 * time.Minute
 )
 
 // process is a server in the background, with all that it starts itself. Not
