@@ -80,12 +80,15 @@ func TestHostileReplies(t *testing.T) {
 		a.write(jsonAnswer(`{"from":"the backend"}`))
 		return true
 	})
-	const settings = ", timeout: 150ms, on_unseen: refuse"
 	body := `{"model":"m","messages":["` + secretWord + `"]}`
-	for _, when := range []string{"before", "after"} {
-		closed := newWorld(t, hooked("", backend, hook+settings+", on_error: refuse, when: "+when))
-		open := newWorld(t, hooked("", backend, hook+settings+", on_error: pass, when: "+when))
-		for text, result := range hostile() {
+	f := func(when, patience, result string) {
+		settings := ", on_unseen: refuse, timeout: " + patience + ", when: " + when
+		closed := newWorld(t, hooked("", backend, hook+settings+", on_error: refuse"))
+		open := newWorld(t, hooked("", backend, hook+settings+", on_error: pass"))
+		for text, want := range hostile() {
+			if want != result {
+				continue
+			}
 			reply.Store(text)
 			before := closed.hookCount("h0", when, result)
 			tries.Store(0)
@@ -93,7 +96,7 @@ func TestHostileReplies(t *testing.T) {
 
 			began := time.Now()
 			a := closed.ask(t, chat(body))
-			assert.Less(t, time.Since(began), 5*time.Second, name)
+			assert.Less(t, time.Since(began), 10*time.Second, name)
 			requireError(t, a, 503, "check_unavailable")
 			assert.Equal(t, map[string]int32{"before": 0, "after": 1}[when], tries.Load(), name)
 			assert.NotEqual(t, before, closed.hookCount("h0", when, result), "%s: no %s was counted", name, result)
@@ -111,6 +114,10 @@ func TestHostileReplies(t *testing.T) {
 				assert.NotContains(t, e.Text, secretWord)
 			}
 		}
+	}
+	for _, when := range []string{"before", "after"} {
+		f(when, "100ms", "timeout")
+		f(when, "20s", "error") // a busy machine takes its time over 10 MB
 	}
 }
 
