@@ -57,7 +57,7 @@ chaos: build ## dying backends, reloads and drains under load, in short forms
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/chaos/...
 
 .PHONY: compat
-compat: build ## the clients of applications against the built binary; needs python3 and node
+compat: build ## the clients of applications against the built binary; needs python3, node, a JDK and Maven
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration -parallel 5 ./tests/compat/...
 
 .PHONY: compat-record

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,9 @@ func (w *world) judge(t *testing.T, before counts, o Order, want Want) {
 	faked := w.fake.Requests()[before.faked:]
 	if want.Sent != "" && assert.Len(t, faked, 1) {
 		assert.True(t, holds(t, faked[0].Body, want.Sent), "%q is not in %s", want.Sent, faked[0].Body)
+	}
+	if want.Uploaded && assert.Len(t, faked, 1) {
+		assert.True(t, strings.Contains(faked[0].Body, string(o.Audio)), "the file is not in the %d bytes that the backend got", len(faked[0].Body))
 	}
 	if want.Tries > 0 && assert.Len(t, faked, want.Tries) {
 		for i, r := range faked {

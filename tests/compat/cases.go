@@ -35,6 +35,7 @@ type Want struct {
 	IDs      string
 	Innocent int // so many verdicts, none flagged
 	Events   string
+	Audio    string
 	Distinct bool // the answer has a request id that no other had
 
 	Status  int
@@ -47,6 +48,7 @@ type Want struct {
 
 	Received int    // requests that the simulated engine got
 	Sent     string // stands, as a JSON string, in the request that the fake backend got
+	Uploaded bool   // the fake backend got the audio file, byte for byte
 	Tries    int    // requests that the fake backend got, numbered by the client, without its key
 	Left     bool   // the engine learns within a second that the client left
 	AtLeast  time.Duration

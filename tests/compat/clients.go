@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // Client is one library that applications use.
@@ -24,6 +25,7 @@ var Clients = []Client{
 	{"openai-python-async", "python", "openai-async", []string{"openai"}},
 	{"openai-node", "node", "openai", []string{"openai"}},
 	{"openai-go", "go", "openai", []string{"github.com/openai/openai-go/v3"}},
+	{"openai-java", "java", "openai", []string{"com.openai:openai-java"}},
 	{"ai-sdk", "node", "ai-sdk", []string{"@ai-sdk/openai-compatible", "ai"}},
 	{"langchain-python", "python", "langchain", []string{"langchain-openai", "langchain-core", "openai"}},
 	{"langchain-js", "node", "langchain", []string{"@langchain/openai", "@langchain/core", "openai"}},
@@ -42,6 +44,7 @@ var locks = map[string]lock{
 	"llamaindex": {"python/llamaindex/requirements.txt", requirement},
 	"node":       {"node/package-lock.json", nodeModule},
 	"go":         {"go/go.mod", goModule},
+	"java":       {"java/pom.xml", mavenArtifact},
 }
 
 // Pinned returns the versions that a client's lock file, in a folder below dir,
@@ -67,6 +70,12 @@ func requirement(data []byte, pkg string) string {
 
 func goModule(data []byte, pkg string) string {
 	return after(data, `(?m)^\s*(?:require )?`+regexp.QuoteMeta(pkg)+` v(\S+)`)
+}
+
+func mavenArtifact(data []byte, pkg string) string {
+	group, artifact, _ := strings.Cut(pkg, ":")
+	return after(data, `<groupId>`+regexp.QuoteMeta(group)+`</groupId>\s*<artifactId>`+
+		regexp.QuoteMeta(artifact)+`</artifactId>\s*<version>([^<]+)</version>`)
 }
 
 func after(data []byte, pattern string) string {

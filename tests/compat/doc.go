@@ -28,6 +28,10 @@
 //	structured-responses  the same by the Responses API
 //	image                 text
 //	embed                 vectors, input_tokens
+//	speak                 audio
+//	transcribe            text
+//	transcribe-stream     text, events
+//	translate             text
 //	respond               text, finish (the status), input_tokens, output_tokens
 //	respond-stream        the same, events
 //	complete              text, finish, output_tokens

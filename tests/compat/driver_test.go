@@ -19,8 +19,8 @@ import (
 	"github.com/helixflow/helixflow/tests/outside"
 )
 
-// patience bounds one order.
-const patience = 30 * time.Second
+// patience bounds one order. The first waits for the program, which may be large.
+const patience = time.Minute
 
 // driver is a running program. Not safe for concurrent use.
 type driver struct {

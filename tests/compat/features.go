@@ -3,7 +3,9 @@ package compat
 // The list: what every client is asked to do.
 
 import (
+	"bytes"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -14,6 +16,10 @@ const (
 	picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 	events  = "response.created response.output_item.added response.output_text.delta " +
 		"response.output_text.done response.output_item.done response.completed"
+	sound = "ID3\x04\x00\xff\xfb\x90\x00, not quite a sound\r\n"
+	heard = `data: {"type":"transcript.text.delta","delta":"w1 "}` + "\n\n" +
+		`data: {"type":"transcript.text.delta","delta":"w2 "}` + "\n\n" +
+		`data: {"type":"transcript.text.done","text":"w1 w2 "}` + "\n\n"
 	ids = "fake gpt-4o-mini limited llama-3.1-8b omni-moderation-latest org/model:7b text-embedding-3-small"
 )
 
@@ -99,6 +105,34 @@ var Features = []Feature{
 		{
 			Name: "embeddings-short", Proves: "fewer dimensions, as asked",
 			Order: embed("", 64), Want: Want{Vectors: 64},
+		},
+	}},
+	{"audio", []Case{
+		{
+			Name: "speech", Proves: "the bytes of the engine",
+			Order: Order{Do: "speak", Model: "fake", Prompt: "say it"}.queue("header=Content-Type:audio/mpeg chunked split=3 body=" + escape(sound)),
+			Want:  Want{Audio: sound, Sent: "say it"},
+		},
+		{
+			Name: "transcription", Proves: "the engine gets the file, the caller its text",
+			Order: hear("transcribe"), Want: Want{Text: "w1 w2 w3 ", Uploaded: true},
+		},
+		{
+			Name: "transcription-stream", Proves: "the text in pieces",
+			Order: hear("transcribe-stream").queue("header=Content-Type:text/event-stream chunked split=40 body=" + escape(heard)),
+			Want:  Want{Text: "w1 w2 ", Events: "transcript.text.delta transcript.text.done", Uploaded: true},
+		},
+		{
+			Name: "translation", Proves: "the same for translations",
+			Order: hear("translate"), Want: Want{Text: "w1 w2 w3 ", Uploaded: true},
+		},
+		{
+			Name: "transcription-unknown", Proves: "a model that is not there, refused while the client still sends",
+			Order: hear("transcribe").of("gpt-9"), Want: Want{Status: 404, Code: "model_not_found"},
+		},
+		{
+			Name: "transcription-retry", Proves: "a file is sent again when the engine has no room", Needs: "retry",
+			Order: hear("transcribe").retries(1).queue("status=503 header=Retry-After-Ms:20"), Want: Want{Text: "w1 w2 w3 "},
 		},
 	}},
 	{"responses", []Case{
@@ -279,6 +313,14 @@ var Features = []Feature{
 			},
 		},
 	}},
+}
+
+// escape makes a text one word of a script.
+func escape(text string) string { return strings.ReplaceAll(url.PathEscape(text), ",", "%2C") }
+
+// hear is an order with a file of 3 MB.
+func hear(do string) Order {
+	return Order{Do: do, Model: "fake", Audio: bytes.Repeat([]byte(sound+"--\r\n"), 3<<20/len(sound))}
 }
 
 // twenty prompts that are answered in so many tokens each.

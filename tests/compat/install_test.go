@@ -55,6 +55,7 @@ func newRuntimes() map[string]func(t *testing.T) runtime {
 		"llamaindex": once(func(t *testing.T) runtime { return installPython(t, "python/llamaindex") }),
 		"node":       once(installNode),
 		"go":         once(buildGo),
+		"java":       once(buildJava),
 	}
 }
 
@@ -90,6 +91,22 @@ func buildGo(t *testing.T) runtime {
 	command(t, dir, "go", "build",
 		"-gcflags=github.com/openai/openai-go/v3/...=-N -l -dwarf=false", "-ldflags=-s -w", "-o", program, ".")
 	return runtime{dir: dir, program: program}
+}
+
+// buildJava has Maven get the client, and compiles the driver without it.
+func buildJava(t *testing.T) runtime {
+	java := need(t, "java", "install a Java runtime (Debian: default-jdk-headless)")
+	javac := need(t, "javac", "install a JDK, 17 or newer (Debian: default-jdk-headless)")
+	maven := need(t, "mvn", "install Maven (Debian: maven)")
+	dir := absolute(t, "java")
+	filled(t, filepath.Join(dir, "target", "lib"), filepath.Join(dir, "pom.xml"), "", func() {
+		command(t, dir, maven, "--batch-mode", "--quiet", "--strict-checksums", "dependency:copy-dependencies",
+			"-DincludeScope=runtime", "-DoutputDirectory=target/lib")
+	})
+	filled(t, filepath.Join(dir, "target", "classes"), filepath.Join(dir, "Driver.java"), command(t, dir, javac, "-version"), func() {
+		command(t, dir, javac, "-cp", "target/lib/*", "-d", "target/classes", "Driver.java")
+	})
+	return runtime{dir: dir, program: java, args: []string{"-cp", "target/classes:target/lib/*", "Driver"}}
 }
 
 func absolute(t *testing.T, folder string) string {

@@ -77,6 +77,7 @@ func (v *verdict) judge() {
 	if want.Events != "" && v.sees("events") {
 		assert.Equal(v, strings.Fields(want.Events), inOrder(a.Events, strings.Fields(want.Events)), "of the events %v", a.Events)
 	}
+	assert.Equal(v, want.Audio, string(a.Audio), "audio")
 	if want.Distinct && v.sees("request_id") {
 		assert.NotEmpty(v, a.RequestID, "request id")
 		assert.NotContains(v, v.w.requestIDs, a.RequestID)

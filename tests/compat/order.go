@@ -15,6 +15,7 @@ type Order struct {
 	Prompt  string   `json:"prompt"`
 	Prompts []string `json:"prompts"` // of parallel, one request each, and of embed, one request in all
 	Image   string   `json:"image"`   // a data: URL beside the prompt
+	Audio   []byte   `json:"audio"`   // a file, sound.mp3; in base64
 	Force   bool     `json:"force"`   // the model must call the tool
 	Usage   bool     `json:"usage"`   // ask for usage in a stream
 
@@ -44,6 +45,7 @@ type Answer struct {
 	Vectors   [][]float64    `json:"vectors"`
 	IDs       []string       `json:"ids"` // of models
 	Flagged   []bool         `json:"flagged"`
+	Audio     []byte         `json:"audio"` // in base64
 	RequestID string         `json:"request_id"`
 	Error     *Failure       `json:"error"`
 	Bug       string         `json:"bug"` // of the driver

@@ -45,6 +45,7 @@ func TestPageIsOfTodaysClients(t *testing.T) {
       "version": "`, `"node_modules/openai": {
       "version": "9`))
 	f("is pinned", edit("go/go.mod", "openai-go/v3 v", "openai-go/v3 v9"))
+	f("is pinned", edit("java/pom.xml", "<version>4.", "<version>9."))
 	f("cannot find openai in python/requirements.txt", edit("python/requirements.txt", "\nopenai==", "\nopenai>="))
 	f("openai-node has no result of tools", results(func(all map[string]Result) { delete(all["openai-node"].Outcomes, "tools") }))
 	f("a result of tols, which is no case", results(func(all map[string]Result) { all["openai-go"].Outcomes["tols"] = "ok" }))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,27 +110,34 @@ func (w *world) startSim() {
 	w.sim = strings.TrimSuffix(said.BaseURL, "/v1")
 }
 
-// startRouter serves routerConfig and waits until it is ready.
+// startRouter serves routerConfig on ports of its own choice and waits until it is
+// ready.
 func (w *world) startRouter(env ...string) {
 	config := filepath.Join(w.t.TempDir(), "router.yaml")
 	require.NoError(w.t, os.WriteFile(config, []byte(routerConfig), 0o600))
 	var hash, smallHash string
 	w.key, hash = w.newKey()
 	w.small, smallHash = w.newKey()
-	w.router = freeAddr(w.t)
-	admin := freeAddr(w.t)
-	cmd := exec.Command(w.bin, "serve", "-c", config, "--listen", w.router, "--admin", admin)
+	cmd := exec.Command(w.bin, "serve", "-c", config, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 	cmd.Env = append(env, "KEY_HASH="+hash, "SMALL_HASH="+smallHash, "SIM="+w.sim)
-	w.start("router", cmd)
+	said := w.start("router", cmd)
 	web := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	require.Eventually(w.t, func() bool {
-		resp, err := web.Get("http://" + admin + "/readyz")
+		addresses := serving.FindStringSubmatch(said.String())
+		if addresses == nil {
+			return false
+		}
+		w.router = addresses[1]
+		resp, err := web.Get("http://" + addresses[2] + "/readyz")
 		if err != nil {
 			return false
 		}
 		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 	}, 10*time.Second, 10*time.Millisecond, "the router is not ready")
 }
+
+// serving is the line in which the router says where it listens.
+var serving = regexp.MustCompile(`"msg":"serving","clients":"([^"]+)","admin":"([^"]+)"`)
 
 func (w *world) newKey() (key, hash string) {
 	out, err := exec.Command(w.bin, "keys", "new", "--json").Output()
@@ -142,11 +150,11 @@ func (w *world) newKey() (key, hash string) {
 	return k.Key, k.Hash
 }
 
-// start runs a process until the test ends. It must never panic, and must end
-// well when asked to.
-func (w *world) start(name string, cmd *exec.Cmd) {
-	var stderr outside.Output
-	cmd.Stderr = &stderr
+// start runs a process until the test ends, and returns what it prints. It must
+// never panic, and must end well when asked to.
+func (w *world) start(name string, cmd *exec.Cmd) (stderr *outside.Output) {
+	stderr = new(outside.Output)
+	cmd.Stderr = stderr
 	require.NoError(w.t, cmd.Start())
 	w.t.Cleanup(func() {
 		assert.NoError(w.t, cmd.Process.Signal(syscall.SIGTERM))
@@ -161,10 +169,5 @@ func (w *world) start(name string, cmd *exec.Cmd) {
 			w.t.Logf("%s on stderr:\n%s", name, said)
 		}
 	})
-}
-
-func freeAddr(t *testing.T) string {
-	address, err := outside.Address()
-	require.NoError(t, err)
-	return address
+	return stderr
 }

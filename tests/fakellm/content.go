@@ -149,6 +149,8 @@ func unary(a asked) string {
 		return fmt.Sprintf(`{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.25,-0.5,1]}],"model":%s,"usage":{"prompt_tokens":7,"total_tokens":7}}`, model)
 	case strings.HasSuffix(a.path, "/moderations"):
 		return fmt.Sprintf(`{"id":"modr-fake","model":%s,"results":[{"flagged":false,"categories":{},"category_scores":{}}]}`, model)
+	case strings.HasSuffix(a.path, "/audio/transcriptions"), strings.HasSuffix(a.path, "/audio/translations"):
+		return `{"text":"w1 w2 w3 ","usage":{"type":"duration","seconds":3}}`
 	case strings.HasSuffix(a.path, "/models"):
 		return fmt.Sprintf(`{"object":"list","data":[{"id":"fake-model","object":"model","created":%d,"owned_by":"fake"}]}`, Created)
 	default:

@@ -3,6 +3,7 @@ package main
 // go-openai, of the community.
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,8 +21,9 @@ var community = driver{
 	failure: communityFailure,
 	lacks: map[string]string{
 		"retry": neverRetries, "retry-after": neverRetries, "x-should-retry": neverRetries, "retry-count": neverRetries,
-		"post":  "it has no requests of any kind but its own",
-		"extra": "its chat requests take no fields but those it knows",
+		"post":              "it has no requests of any kind but its own",
+		"transcribe-stream": "it reads transcriptions whole",
+		"extra":             "its chat requests take no fields but those it knows",
 	},
 	blind: map[string]string{
 		"error.request_id":  "its errors have no headers",
@@ -32,6 +34,7 @@ var community = driver{
 		"tools": communityTools, "tools-stream": communityToolsStream,
 		"structured": communityStructured, "structured-responses": communityStructuredResponses,
 		"image": communityImage, "embed": communityEmbed,
+		"speak": communitySpeak, "transcribe": communityTranscribe, "translate": communityTranslate,
 		"respond": communityRespond, "respond-stream": communityRespondStream,
 		"complete": communityComplete, "complete-stream": communityCompleteStream,
 		"models": communityModels, "model": communityModel, "moderate": communityModerate,
@@ -261,6 +264,34 @@ func communityEmbed(ctx context.Context, o *order, a *answer) error {
 	}
 	a.Input = int64(r.Usage.PromptTokens)
 	return nil
+}
+
+func communitySpeak(ctx context.Context, o *order, a *answer) error {
+	r, err := o.community().CreateSpeech(ctx, openai.CreateSpeechRequest{
+		Model: openai.SpeechModel(o.Model), Input: o.Prompt, Voice: openai.VoiceAlloy,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	a.Audio, err = io.ReadAll(r)
+	return err
+}
+
+func (o *order) audioRequest() openai.AudioRequest {
+	return openai.AudioRequest{Model: o.Model, FilePath: "sound.mp3", Reader: bytes.NewReader(o.Audio)}
+}
+
+func communityTranscribe(ctx context.Context, o *order, a *answer) error {
+	r, err := o.community().CreateTranscription(ctx, o.audioRequest())
+	a.Text = r.Text
+	return err
+}
+
+func communityTranslate(ctx context.Context, o *order, a *answer) error {
+	r, err := o.community().CreateTranslation(ctx, o.audioRequest())
+	a.Text = r.Text
+	return err
 }
 
 func (a *answer) takeCommunityResponse(r *openai.CreateResponseResponse) {

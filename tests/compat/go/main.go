@@ -25,6 +25,7 @@ type order struct {
 	Prompt     string         `json:"prompt"`
 	Prompts    []string       `json:"prompts"`
 	Image      string         `json:"image"`
+	Audio      []byte         `json:"audio"`
 	Usage      bool           `json:"usage"`
 	MaxTokens  int            `json:"max_tokens"`
 	Encoding   string         `json:"encoding"`
@@ -48,6 +49,7 @@ type answer struct {
 	Vectors   [][]float64    `json:"vectors,omitempty"`
 	IDs       []string       `json:"ids,omitempty"`
 	Flagged   []bool         `json:"flagged,omitempty"`
+	Audio     []byte         `json:"audio,omitempty"`
 	RequestID string         `json:"request_id,omitempty"`
 	Error     *failure       `json:"error,omitempty"`
 	Bug       string         `json:"bug,omitempty"`

@@ -3,11 +3,13 @@ package main
 // openai-go.
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"net/http"
 
@@ -26,6 +28,8 @@ var official = driver{
 		"tools": officialTools, "tools-stream": officialToolsStream,
 		"structured": officialStructured, "structured-responses": officialStructuredResponses,
 		"image": officialImage, "embed": officialEmbed,
+		"speak": officialSpeak, "transcribe": officialTranscribe,
+		"transcribe-stream": officialTranscribeStream, "translate": officialTranslate,
 		"respond": officialRespond, "respond-stream": officialRespondStream,
 		"complete": officialComplete, "complete-stream": officialCompleteStream,
 		"models": officialModels, "model": officialModel, "moderate": officialModerate, "post": officialPost,
@@ -238,6 +242,58 @@ func unpack(packed string) (vector []float64) {
 		data = data[4:]
 	}
 	return vector
+}
+
+func officialSpeak(ctx context.Context, o *order, a *answer) error {
+	c := o.official()
+	r, err := c.Audio.Speech.New(ctx, openai.AudioSpeechNewParams{
+		Model: o.Model, Input: o.Prompt,
+		Voice: openai.AudioSpeechNewParamsVoiceUnion{OfString: openai.String("alloy")},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Body.Close() }()
+	a.Audio, err = io.ReadAll(r.Body)
+	return err
+}
+
+func (o *order) file() io.Reader {
+	return openai.File(bytes.NewReader(o.Audio), "sound.mp3", "audio/mpeg")
+}
+
+func officialTranscribe(ctx context.Context, o *order, a *answer) error {
+	c := o.official()
+	r, err := c.Audio.Transcriptions.New(ctx, openai.AudioTranscriptionNewParams{Model: o.Model, File: o.file()})
+	if err != nil {
+		return err
+	}
+	a.Text = r.Text
+	return nil
+}
+
+func officialTranscribeStream(ctx context.Context, o *order, a *answer) error {
+	c := o.official()
+	stream := c.Audio.Transcriptions.NewStreaming(ctx, openai.AudioTranscriptionNewParams{Model: o.Model, File: o.file()})
+	defer func() { _ = stream.Close() }()
+	for stream.Next() {
+		e := stream.Current()
+		a.Events = append(a.Events, e.Type)
+		if e.Type == "transcript.text.delta" {
+			a.Text += e.Delta
+		}
+	}
+	return stream.Err()
+}
+
+func officialTranslate(ctx context.Context, o *order, a *answer) error {
+	c := o.official()
+	r, err := c.Audio.Translations.New(ctx, openai.AudioTranslationNewParams{Model: o.Model, File: o.file()})
+	if err != nil {
+		return err
+	}
+	a.Text = r.Text
+	return nil
 }
 
 func (o *order) response() responses.ResponseNewParams {

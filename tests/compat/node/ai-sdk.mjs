@@ -14,6 +14,7 @@ const numbers = "it asks for vectors as numbers";
 export const lacks = {
   "respond": chatOnly, "respond-stream": chatOnly, "structured-responses": chatOnly,
   "models": chatOnly, "model": chatOnly, "moderate": chatOnly, "post": chatOnly,
+  "speak": chatOnly, "transcribe": chatOnly, "transcribe-stream": chatOnly, "translate": chatOnly,
   "encoding": numbers,
   "x-should-retry": "it goes by the status alone",
   "retry-count": "it does not number its tries",

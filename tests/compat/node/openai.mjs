@@ -1,6 +1,6 @@
 // openai-node.
 
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { Person, leaving, user, weather } from "./world.mjs";
 
@@ -111,6 +111,29 @@ async function embed(o, answer) {
   Object.assign(answer, { vectors: r.data.map((d) => d.embedding), input_tokens: r.usage.prompt_tokens });
 }
 
+async function speak(o, answer) {
+  const r = await by(o).audio.speech.create({ model: o.model, voice: "alloy", input: o.prompt });
+  answer.audio = Buffer.from(await r.arrayBuffer()).toString("base64");
+}
+
+const file = (o) => toFile(Buffer.from(o.audio, "base64"), "sound.mp3");
+
+async function transcribe(o, answer) {
+  answer.text = (await by(o).audio.transcriptions.create({ model: o.model, file: await file(o) })).text;
+}
+
+async function transcribeStream(o, answer) {
+  Object.assign(answer, { text: "", events: [] });
+  for await (const event of await by(o).audio.transcriptions.create({ model: o.model, file: await file(o), stream: true })) {
+    answer.events.push(event.type);
+    if (event.type === "transcript.text.delta") answer.text += event.delta;
+  }
+}
+
+async function translate(o, answer) {
+  answer.text = (await by(o).audio.translations.create({ model: o.model, file: await file(o) })).text;
+}
+
 const takeResponse = (answer, r) =>
   Object.assign(answer, {
     text: r.output[0].content[0].text, finish: r.status,
@@ -160,10 +183,11 @@ async function moderate(o, answer) {
 const post = (o) => by(o).post("/" + o.prompt, { body: {} });
 
 export const verbs = {
-  chat, stream, parallel, image, embed, respond, complete, models, model, moderate, post, structured,
+  chat, stream, parallel, image, embed, respond, complete, models, model, moderate, post, structured, speak, transcribe, translate,
   "tools": callTool,
   "tools-stream": callToolStream,
   "structured-responses": structuredResponses,
+  "transcribe-stream": transcribeStream,
   "respond-stream": respondStream,
   "complete-stream": completeStream,
 };

@@ -38,6 +38,10 @@ class Client:
         "model": NO_SUCH,
         "moderate": NO_SUCH,
         "post": NO_SUCH,
+        "speak": NO_SUCH,
+        "transcribe": NO_SUCH,
+        "transcribe-stream": NO_SUCH,
+        "translate": NO_SUCH,
     }
     BLIND = {
         "events": "events become chunks of a message",

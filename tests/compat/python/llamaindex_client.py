@@ -60,6 +60,10 @@ class Client:
         "model": NO_SUCH,
         "moderate": NO_SUCH,
         "post": NO_SUCH,
+        "speak": NO_SUCH,
+        "transcribe": NO_SUCH,
+        "transcribe-stream": NO_SUCH,
+        "translate": NO_SUCH,
         "x-should-retry": "it tries again by itself where the client below it does not",
     }
     BLIND: dict = {}

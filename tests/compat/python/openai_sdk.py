@@ -1,6 +1,7 @@
 """openai-python, its client and its async client."""
 
 import asyncio
+import base64
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
@@ -122,6 +123,27 @@ class Client:
         r = await settle(self.by(o).embeddings.create(model=o["model"], input=o["prompts"], **options))
         answer["vectors"] = [d.embedding for d in r.data]
         answer["input_tokens"] = r.usage.prompt_tokens
+
+    async def do_speak(self, o: dict, answer: dict):
+        r = await settle(self.by(o).audio.speech.create(model=o["model"], voice="alloy", input=o["prompt"]))
+        answer["audio"] = base64.b64encode(await settle(r.aread()) if self.is_async else r.read()).decode()
+
+    def file(self, o: dict) -> tuple:
+        return ("sound.mp3", base64.b64decode(o["audio"]))
+
+    async def do_transcribe(self, o: dict, answer: dict):
+        answer["text"] = (await settle(self.by(o).audio.transcriptions.create(model=o["model"], file=self.file(o)))).text
+
+    async def do_transcribe_stream(self, o: dict, answer: dict):
+        create = self.by(o).audio.transcriptions.create
+        answer |= {"text": "", "events": []}
+        async for event in each(await settle(create(model=o["model"], file=self.file(o), stream=True))):
+            answer["events"].append(event.type)
+            if event.type == "transcript.text.delta":
+                answer["text"] += event.delta
+
+    async def do_translate(self, o: dict, answer: dict):
+        answer["text"] = (await settle(self.by(o).audio.translations.create(model=o["model"], file=self.file(o)))).text
 
     def take_response(self, answer: dict, r):
         answer["text"], answer["finish"] = r.output_text, r.status
