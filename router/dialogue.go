@@ -233,6 +233,10 @@ func (d *dialogue) message() error {
 	if err := e.admit(); err != nil {
 		return err
 	}
+	if err := e.askBefore(); err != nil {
+		return err
+	}
+	e.answersUnseen()
 	if err := e.forward(); err != nil {
 		return err
 	}
@@ -256,6 +260,9 @@ func (d *dialogue) send(kind string) error {
 		if err := e.admit(); err != nil {
 			return err
 		}
+	}
+	if err := e.askBefore(); err != nil {
+		return err
 	}
 	t := e.prepared
 	e.prepared = nil

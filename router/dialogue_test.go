@@ -348,3 +348,64 @@ func TestSocketLimits(t *testing.T) {
 	scope := w.srv.snapshot.Load().limits.tenant["all"].all
 	assert.Contains(t, used(scope), "tokens_per_day 102")
 }
+
+// Hooks see each message of a websocket that is read. What they cannot see, they
+// decide by on_unseen.
+func TestSocketHooks(t *testing.T) {
+	url := socketBackend(t, nil, echo)
+	hook := newHook(t, func(question string) string {
+		switch {
+		case strings.Contains(question, "forbidden"):
+			return `{"action":"deny","code":"no","message":"No."}`
+		case strings.Contains(question, "secret"):
+			return `{"action":"replace","body":{"type":"response.create","model":"m","input":"***"}}`
+		case strings.Contains(question, "wrong"):
+			return `{"action":"replace","body":{"type":"response.steer","model":"m"}}`
+		}
+		return allows
+	})
+	serve := func(rules string) *world {
+		config := hooked("", url, hook+rules)
+		return newWorld(t, strings.Replace(config, "server: {max_body: 1MiB}", "passthrough: [{prefix: /v1/realtime}, {prefix: /v1/responses}]", 1))
+	}
+	w := serve("")
+	requireError(t, w.ask(t, upgrade(realtime)), 400, "unsupported_value")
+	c, _ := w.socket(t, responses, nil)
+	f := func(message, want string) {
+		t.Helper()
+		got, err := say(t, c, message)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+	}
+	f(`{"type":"response.create","model":"m","input":"hi"}`, `{"type":"response.create","model":"upstream","input":"hi"}`)
+	f(`{"type":"response.create","model":"m","input":"secret"}`, `{"type":"response.create","model":"upstream","input":"***"}`)
+	for message, code := range map[string]string{
+		`{"type":"response.create","input":"forbidden"}`:            "no",
+		`{"type":"response.steer","input":"forbidden"}`:             "no",
+		`{"type":"response.create","model":"m","input":"wrong"}`:    "check_unavailable",
+		`{"type":"response.create","model":"m","input":"forbidden"`: "invalid_json",
+	} {
+		got, err := say(t, c, message)
+		require.NoError(t, err)
+		assert.Contains(t, got, `"code":"`+code+`"`)
+	}
+	f(`{"type":"response.create","input":"again"}`, `{"type":"response.create","input":"again"}`)
+	_ = c.CloseNow()
+	w.requireEnded(t)
+
+	c, _ = serve(", on_unseen: pass").socket(t, realtime, nil)
+	requireEcho(t, c)
+
+	w = serve(", when: after")
+	requireError(t, w.ask(t, upgrade(realtime)), 400, "unsupported_value")
+	c, _ = w.socket(t, responses, nil)
+	got, err := say(t, c, `{"type":"response.create","model":"m"}`)
+	require.NoError(t, err)
+	requireEvent(t, got, 400, "unsupported_value")
+	w.requireEnded(t)
+
+	w = serve(", when: after, on_unseen: pass")
+	c, _ = w.socket(t, responses, nil)
+	f(`{"type":"response.create","model":"m"}`, `{"type":"response.create","model":"upstream"}`)
+	assert.Equal(t, "1", w.hookCount("h0", "after", "unseen"))
+}

@@ -79,7 +79,11 @@ func (e *Exchange) showable() error {
 		}
 	}
 	for _, h := range r.after {
-		if e.call.Stream && !h.passUnseen {
+		switch {
+		case h.passUnseen:
+		case e.socket != nil:
+			return errUnseen
+		case e.call.Stream:
 			return errUnseenStream
 		}
 	}
@@ -95,6 +99,13 @@ func (e *Exchange) shows(h *Hook, body *buf.Buffer) bool {
 func (e *Exchange) unseen(h *Hook, phase hook.Phase) {
 	e.looked.hook, e.looked.result = h.name, metric.HookUnseen
 	h.series.Asked(phase == hook.After, metric.HookUnseen, 0)
+}
+
+// answersUnseen books that what a websocket says is shown to nobody.
+func (e *Exchange) answersUnseen() {
+	for _, h := range e.name.route.after {
+		e.unseen(h, hook.After)
+	}
 }
 
 // askAfter shows a whole answer to the route's hooks before the client gets any
@@ -194,8 +205,8 @@ func (e *Exchange) adopt(h *Hook, phase hook.Phase, body []byte) error {
 		return nil
 	}
 	var call openai.Call
-	switch err := openai.Scan(body, e.op, &call); {
-	case err != nil:
+	switch err := e.scanOf(body, &call); {
+	case err != nil, string(call.Type.In(body)) != string(e.call.Type.In(e.body.B)):
 		return errReplyRequest
 	case int64(len(body)) > e.snap.maxBody:
 		return errReplySize
@@ -208,4 +219,12 @@ func (e *Exchange) adopt(h *Hook, phase hook.Phase, body []byte) error {
 	e.body = &buf.Buffer{B: body}
 	e.call = call
 	return nil
+}
+
+// scanOf scans a body that takes the place of the request's.
+func (e *Exchange) scanOf(body []byte, call *openai.Call) error {
+	if e.socket != nil {
+		return openai.ScanEvent(body, call)
+	}
+	return openai.Scan(body, e.op, call)
 }

@@ -132,6 +132,10 @@ func (e *Exchange) openSocket() error {
 	if err := e.admit(); err != nil {
 		return err
 	}
+	if err := e.askBefore(); err != nil {
+		return err
+	}
+	e.answersUnseen()
 	return e.forward()
 }
 
