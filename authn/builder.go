@@ -107,23 +107,23 @@ func tableSize(keys int) int {
 	return size
 }
 
-// Add adds a key. The error says what is wrong with it, never its hash, and then
-// nothing was added. Of e it keeps the tenant's Models.
-func (b *Builder) Add(e *Entry) error {
+// Add adds a key and returns its rights. The error says what is wrong with it, never
+// its hash, and then nothing was added. Of e it keeps the tenant's Models.
+func (b *Builder) Add(e *Entry) (*Rights, error) {
 	k := b.ring
 	l, f, err := b.lock(e)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if other := k.ByID(string(l.id[:])); other != nil {
-		return fmt.Errorf("it has the same id as key %q of tenant %q", other.KeyName, other.Tenant)
+		return nil, fmt.Errorf("it has the same id as key %q of tenant %q", other.KeyName, other.Tenant)
 	}
 	if len(k.locks) == maxKeys {
-		return fmt.Errorf("there are more than %d keys", maxKeys)
+		return nil, fmt.Errorf("there are more than %d keys", maxKeys)
 	}
 	r, err := b.rights(e)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	k.locks = append(k.locks, l)
 	k.principals = append(k.principals, Principal{Rights: r, KeyName: b.keep(e.Name), KeyID: b.keep(string(l.id[:])), until: l.until})
@@ -140,7 +140,7 @@ func (b *Builder) Add(e *Entry) error {
 	} else {
 		k.index(len(k.locks) - 1)
 	}
-	return nil
+	return r, nil
 }
 
 // lock is what the entry's secrets must fit.

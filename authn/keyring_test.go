@@ -44,7 +44,8 @@ func ring(t testing.TB, entries ...Entry) *Keyring {
 	b, err := NewBuilder(peppers, len(entries))
 	require.NoError(t, err)
 	for i := range entries {
-		require.NoError(t, b.Add(&entries[i]))
+		_, err := b.Add(&entries[i])
+		require.NoError(t, err)
 	}
 	return b.Keyring()
 }
@@ -235,10 +236,12 @@ func TestAddRefuses(t *testing.T) {
 		b, err := NewBuilder(peppers[:1], 0)
 		require.NoError(t, err)
 		_, first := mint(t, Entry{Tenant: "globex", Name: "first"}, nil)
-		require.NoError(t, b.Add(&first))
+		_, err = b.Add(&first)
+		require.NoError(t, err)
 		e := good
 		change(&e)
-		require.EqualError(t, b.Add(&e), want)
+		_, err = b.Add(&e)
+		require.EqualError(t, err, want)
 		assert.NotContains(t, want, goldenSecret)
 		k := b.Keyring()
 		assert.Equal(t, 1, k.Len(), "nothing was added")
@@ -256,8 +259,11 @@ func TestAddRefuses(t *testing.T) {
 
 	b, err := NewBuilder(peppers, 0)
 	require.NoError(t, err)
-	require.NoError(t, b.Add(&good))
-	require.EqualError(t, b.Add(&good), `it has the same id as key "gold" of tenant "acme"`)
+	r, err := b.Add(&good)
+	require.NoError(t, err)
+	assert.Equal(t, "acme", r.Tenant)
+	_, err = b.Add(&good)
+	require.EqualError(t, err, `it has the same id as key "gold" of tenant "acme"`)
 }
 
 func TestRightsAreShared(t *testing.T) {
@@ -302,7 +308,8 @@ func TestKeyringAgreesWithAMap(t *testing.T) {
 			strangers = append(strangers, key)
 			continue
 		}
-		require.NoError(t, b.Add(&e))
+		_, err := b.Add(&e)
+		require.NoError(t, err)
 		known[key] = "acme/" + e.Name
 	}
 	k := b.Keyring()

@@ -26,7 +26,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	_, mistyped := Hash(mistype(key, checksumAt), nil)
 	builder, err := NewBuilder(peppers, 0)
 	require.NoError(t, err)
-	misplaced := builder.Add(&Entry{Tenant: "acme", Name: "gold", Hash: key})
+	_, misplaced := builder.Add(&Entry{Tenant: "acme", Name: "gold", Hash: key})
 
 	l := k.locks[0]
 	m := k.schemes[l.scheme]

@@ -21,6 +21,7 @@ func checkAuth(r *reader, c *Config) {
 			r.wrong(path, "is shorter than %d bytes", minPepper)
 		}
 	}
+	checkKeyFiles(r, c.Auth.KeyFiles)
 	if c.Auth.Anonymous == "" || r.failed["tenants"] {
 		return
 	}
@@ -47,7 +48,14 @@ func checkTenants(r *reader, c *Config) {
 			path := at("tenants", i, "keys", j, "name")
 			r.identifier(t.Keys[j].Name, path)
 			keys.claim(r, t.Keys[j].Name, path)
-			checkKey(r, &t.Keys[j], at("tenants", i, "keys", j), c.Auth.Peppers, ids)
+			if id := checkKey(r, &t.Keys[j], at("tenants", i, "keys", j), c.Auth.Peppers); id != "" {
+				hash := at("tenants", i, "keys", j, "hash")
+				if first, taken := ids[id]; taken {
+					r.wrong(hash, "has the key id of %s", pathText(first[:len(first)-1]))
+				} else {
+					ids[id] = hash
+				}
+			}
 		}
 	}
 }

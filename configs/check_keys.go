@@ -11,8 +11,9 @@ import (
 
 // Checks of API keys: their hashes, and what they may do.
 
-// checkKey checks a key at the path; ids are those that are taken.
-func checkKey(r *reader, k *Key, path []step, peppers []Pepper, ids names) {
+// checkKey checks a key at the path, and returns its id; none where it has no hash,
+// or a wrong one.
+func checkKey(r *reader, k *Key, path []step, peppers []Pepper) (id string) {
 	checkPatterns(r, k.Models, below(path, "models"))
 	checkEndpoints(r, k.Endpoints, below(path, "endpoints"))
 	checkTerm(r, k, path)
@@ -20,26 +21,20 @@ func checkKey(r *reader, k *Key, path []step, peppers []Pepper, ids names) {
 	switch {
 	case k.Generate && k.Hash != "":
 		r.wrong(hash, "excludes generate: true; a key is either made at start or known by its hash")
-		return
+		return ""
 	case k.Generate && k.Previous.Hash != "":
 		r.wrong(below(path, "previous"), "excludes generate: true; a key that is made at start had no secret before")
-		return
+		return ""
 	case k.Generate || r.refused(below(path, "generate")):
-		return
+		return ""
 	case k.Hash == "":
 		r.wrong(hash, "is missing: write what `helixflow keys new` prints, or generate: true")
-		return
+		return ""
 	}
-	id := checkHash(r, k.Hash, hash, peppers)
-	if id == "" {
-		return
+	if id = checkHash(r, k.Hash, hash, peppers); id != "" {
+		checkPrevious(r, k, id, below(path, "previous"), peppers)
 	}
-	if first, taken := ids[id]; taken {
-		r.wrong(hash, "has the key id of %s", pathText(first[:len(first)-1]))
-	} else {
-		ids[id] = hash
-	}
-	checkPrevious(r, k, id, below(path, "previous"), peppers)
+	return id
 }
 
 // checkHash returns the id in a hash, or nothing for one that is wrong.

@@ -41,7 +41,7 @@ func hintServer(r *reader, c *Config) {
 func hintKeys(r *reader, c *Config, now time.Time) {
 	for i := range c.Tenants {
 		t := &c.Tenants[i]
-		if path := at("tenants", i, "name"); len(t.Keys) == 0 && t.Name != c.Auth.Anonymous {
+		if path := at("tenants", i, "name"); len(t.Keys)+len(c.Auth.KeyFiles) == 0 && t.Name != c.Auth.Anonymous {
 			r.wrong(path, "%s has no keys: nobody can call as this tenant", r.shown(path))
 		}
 		for j, key := range t.Keys {

@@ -81,6 +81,7 @@ func serverKeys(s *Server) object {
 func authKeys(a *Auth) object {
 	return object{
 		{name: "anonymous", value: text{&a.Anonymous}, doc: "The tenant of callers without a key; empty refuses them."},
+		{name: "key_files", value: texts{&a.KeyFiles, 0, "none"}, doc: "Files with more keys, as many as there are: one JSON object on a line, with tenant and what stands under its keys here."},
 		{name: "failures_per_minute", value: count{&a.FailuresPerMinute, 0, 1_000_000}, doc: "How many credentials of no use one client address may bring before it is told to wait with 429; 0 is any number."},
 		{name: "peppers", value: list[Pepper]{&a.Peppers, "pepper", pepperID, zero[Pepper], pepperKeys, 0, 2}, doc: "Secrets for hmac-sha256 key hashes; two while one replaces the other."},
 	}

@@ -76,6 +76,7 @@ func (r *reader) namedFiles(c *Config) []string {
 	files := slices.Clone(r.secrets)
 	if c != nil {
 		files = append(files, c.Server.TLS.Cert, c.Server.TLS.Key)
+		files = append(files, c.Auth.KeyFiles...)
 		for i := range c.Pools {
 			t := &c.Pools[i].TLS
 			files = append(files, t.CA, t.Cert, t.Key)

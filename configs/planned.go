@@ -7,7 +7,7 @@ package configs
 var planned = map[string][]string{
 	"":           {"cache", "redis", "cluster", "ledger", "store", "version"},
 	"server.tls": {"client_ca", "client_auth"},
-	"auth":       {"order", "key_files", "jwt"},
+	"auth":       {"order", "jwt"},
 	"pools[]":    {"tenant"},
 	"models[]":   {"cache"},
 

@@ -74,6 +74,10 @@ type Auth struct {
 	Anonymous string   // a tenant's name, or "" for nobody
 	Peppers   []Pepper // keyed hashing of API keys; at most two, versions differ
 
+	// KeyFiles have more keys, a JSON object on each line with the keys of Key and
+	// tenant: see ReadKeyFiles. None of them is in Tenants.
+	KeyFiles []string
+
 	// FailuresPerMinute is how many credentials of no use one client address may
 	// bring: default 20, 0 for any number.
 	FailuresPerMinute int

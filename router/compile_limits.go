@@ -1,8 +1,10 @@
 package router
 
 import (
+	"errors"
 	"time"
 
+	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/router/admission"
 )
@@ -31,7 +33,7 @@ func (s *Snapshot) addLimits(cfg *configs.Config, book *admission.Book) {
 	}
 	s.classes = make(map[string]admission.Class)
 	l.tenant = make(map[string]*tenantScopes)
-	l.key = make(map[keyName]*admission.Scope)
+	l.key = make(map[*authn.Rights]*admission.Scope)
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
 		s.classes[t.Name] = classes[t.Priority]
@@ -45,12 +47,23 @@ func (s *Snapshot) addLimits(cfg *configs.Config, book *admission.Book) {
 		if own.all != nil || len(own.models) > 0 {
 			l.tenant[t.Name] = own
 		}
-		for j := range t.Keys {
-			if sc := scope(admission.Key, t.Name+"/"+t.Keys[j].Name, &t.Keys[j].Limits); sc != nil {
-				l.key[keyName{t.Name, t.Keys[j].Name}] = sc
-			}
-		}
 	}
+}
+
+// limitKey finds the scope of a key that has limits; own are its rights, which no
+// other key has. The scope goes by the key's name.
+func (s *Snapshot) limitKey(t *configs.Tenant, k *configs.Key, own *authn.Rights) error {
+	r := rulesFor(&k.Limits)
+	if r == nil {
+		return nil
+	}
+	sc := s.book.Scope(admission.Key, t.Name+"/"+k.Name)
+	if s.limits.rules[sc] != nil {
+		return errors.New("it has the name of another key with limits, and limits go by names")
+	}
+	s.limits.rules[sc] = r
+	s.limits.key[own] = sc
+	return nil
 }
 
 func (s *Snapshot) routeOf(model string) *Route {

@@ -19,7 +19,7 @@ type limits struct {
 	rules  map[*admission.Scope]*admission.Rules // empty: nothing is limited
 	router *admission.Scope
 	tenant map[string]*tenantScopes
-	key    map[keyName]*admission.Scope
+	key    map[*authn.Rights]*admission.Scope
 }
 
 type tenantScopes struct {
@@ -27,12 +27,10 @@ type tenantScopes struct {
 	models map[*Route]*admission.Scope
 }
 
-type keyName struct{ tenant, key string }
-
 // of returns the scopes of a principal; nil where it has no limits.
 func (l *limits) of(p *authn.Principal) (key *admission.Scope, tenant *tenantScopes) {
 	if len(l.key) > 0 {
-		key = l.key[keyName{p.Tenant, p.KeyName}]
+		key = l.key[p.Rights]
 	}
 	return key, l.tenant[p.Tenant]
 }
