@@ -145,6 +145,11 @@ func (r *reader) identifier(s string, path []step) {
 	switch {
 	case s == "":
 		r.wrong(path, "is empty")
+	case strings.HasPrefix(s, "sk-") || strings.Contains(s, "hfx_"):
+		if n, there := r.find(path); there {
+			r.mask(n)
+		}
+		r.wrong(path, "the value looks like an API key")
 	case !good:
 		r.wrong(path, "%s is not a name: 1 to 64 letters, digits, dots, dashes and underscores, first a letter or digit", r.shown(path))
 	}

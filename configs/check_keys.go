@@ -14,8 +14,12 @@ import (
 // checkKey checks a key at the path, and returns its id; none where it has no hash,
 // or a wrong one.
 func checkKey(r *reader, k *Key, path []step, peppers []Pepper) (id string) {
-	checkPatterns(r, k.Models, below(path, "models"))
-	checkEndpoints(r, k.Endpoints, below(path, "endpoints"))
+	if len(k.Models) > 0 {
+		checkPatterns(r, k.Models, below(path, "models"))
+	}
+	if len(k.Endpoints) > 0 {
+		checkEndpoints(r, k.Endpoints, below(path, "endpoints"))
+	}
 	checkTerm(r, k, path)
 	hash := below(path, "hash")
 	switch {
@@ -31,7 +35,7 @@ func checkKey(r *reader, k *Key, path []step, peppers []Pepper) (id string) {
 		r.wrong(hash, "is missing: write what `helixflow keys new` prints, or generate: true")
 		return ""
 	}
-	if id = checkHash(r, k.Hash, hash, peppers); id != "" {
+	if id = checkHash(r, k.Hash, hash, peppers); id != "" && k.Previous != (PreviousKey{}) {
 		checkPrevious(r, k, id, below(path, "previous"), peppers)
 	}
 	return id
@@ -57,8 +61,6 @@ func checkHash(r *reader, text string, path []step, peppers []Pepper) (id string
 func checkPrevious(r *reader, k *Key, id string, path []step, peppers []Pepper) {
 	p := &k.Previous
 	switch {
-	case p.Hash == "" && p.Until.IsZero():
-		return
 	case p.Hash == "":
 		r.wrong(below(path, "hash"), "is missing: the hash of the secret that is replaced")
 		return

@@ -93,11 +93,11 @@ func (p *lineParser) space() {
 
 // node is a fresh one, at the position.
 func (p *lineParser) node(kind nodeKind) *node {
-	n := new(node)
-	if p.used < len(p.nodes) {
-		n = &p.nodes[p.used]
-		p.used++
+	if p.used == len(p.nodes) {
+		return &node{kind: kind, at: p.here()}
 	}
+	n := &p.nodes[p.used]
+	p.used++
 	*n = node{kind: kind, at: p.here()}
 	return n
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -213,6 +212,6 @@ func checkKeyFiles(r *reader, files []string) {
 		taken.claim(r, file, path)
 	}
 	if len(files) > maxKeyFiles {
-		r.wrong(at("auth", "key_files", maxKeyFiles), fmt.Sprintf("there are more than %d", maxKeyFiles))
+		r.wrong(at("auth", "key_files", maxKeyFiles), "there are more than %d", maxKeyFiles)
 	}
 }

@@ -1,0 +1,7 @@
+//go:build long
+
+package authn
+
+import "testing"
+
+func TestKeyringSizeOfAMillion(t *testing.T) { keyringSize(t, mostKeys) }
