@@ -75,6 +75,7 @@ func TestDiff(t *testing.T) {
 	f(`models: ["llama-*"] `, "#", "tenant acme: key ci: models llama-* → all")
 	f(`completions, "embeddings*"]`, "completions]", "tenant acme: key ci: endpoints embeddings* removed")
 	f("from: [10.0.0.0/8", "from: [10.1.0.0/16", "tenant acme: key ci: from 10.0.0.0/8 removed", "tenant acme: key ci: from 10.1.0.0/16 added")
+	f("key_files: []", "key_files: [a.jsonl]", "auth.key_files none → a.jsonl")
 	f("failures_per_minute: 20", "failures_per_minute: 0", "auth.failures_per_minute 20 → 0")
 	f(`models: ["llama-*", "gpt-4o-mini"]`, `models: ["gpt-4o-mini", "llama-3*"]`, "tenant acme: models llama-* removed", "tenant acme: models llama-3* added")
 	f(`models: ["llama-*", "gpt-4o-mini"] `, ``, "tenant acme: models llama-*, gpt-4o-mini → all")

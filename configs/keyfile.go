@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -162,7 +163,8 @@ func (r *keyReader) readLine(text string, number int) {
 			r.add(problemAt(root.at, "%s", err))
 		}
 	}
-	if len(r.problems) > before {
+	if found := r.problems[before:]; len(found) > 0 {
+		slices.SortStableFunc(found, func(a, b Problem) int { return a.Column - b.Column })
 		clear(r.failed) // what is known is of this line
 	}
 }

@@ -27,6 +27,7 @@ func TestReference(t *testing.T) {
 	require.Equal(t, server, c.Server)
 	require.Equal(t, Default().Log, c.Log)
 	require.Equal(t, Default().Auth.FailuresPerMinute, c.Auth.FailuresPerMinute)
+	require.Empty(t, c.Auth.KeyFiles)
 	require.Equal(t, defaultModel().Timeouts, c.Models[0].Timeouts)
 
 	require.Equal(t, []Tenant{{

@@ -4,10 +4,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/router"
 )
 
 // CheckCmd is "helixflow check". What it finds is its answer, so problems go to
@@ -21,6 +23,12 @@ type CheckCmd struct {
 // Run loads the file as serve would, and starts nothing.
 func (c *CheckCmd) Run(env *Env) error {
 	report := configs.Inspect(c.File)
+	if report.Config != nil {
+		report.Problems = keyProblems(c.File, report.Config)
+	}
+	if len(report.Problems) > 0 {
+		report.Hints = nil
+	}
 	if c.JSON {
 		if err := printJSON(env.Stdout, withoutExcerpts(report.Problems)); err != nil {
 			return err
@@ -35,6 +43,23 @@ func (c *CheckCmd) Run(env *Env) error {
 		return errReported
 	}
 	return nil
+}
+
+// keyProblems is what is wrong with the keys in files, as far as a start would
+// find it.
+func keyProblems(file string, cfg *configs.Config) configs.Problems {
+	if len(cfg.Auth.KeyFiles) == 0 {
+		return nil
+	}
+	_, err := generateKeys(cfg)
+	if err == nil {
+		_, err = router.CompileKeys(cfg)
+	}
+	var problems configs.Problems
+	if err != nil && !errors.As(err, &problems) {
+		problems = configs.Problems{{File: file, Message: err.Error()}}
+	}
+	return problems
 }
 
 func (c *CheckCmd) printHints(w io.Writer, hints configs.Problems) error {

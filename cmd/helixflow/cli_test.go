@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -181,6 +182,96 @@ func TestKeysNew(t *testing.T) {
 	assert.Equal(t, exitGood, human.code)
 	assert.Contains(t, human.stdout, "key   sk-hfx_live_")
 	assert.Contains(t, human.stdout, `{name: NAME, hash: "sha256:`)
+	assert.NotContains(t, human.stdout, "key_files")
+
+	again := helixflowKey(t, "--id", live.ID)
+	assert.Equal(t, live.ID, again.ID)
+	assert.NotEqual(t, live.Key, again.Key)
+	assert.NotEqual(t, live.Hash, again.Hash)
+	wrong := helixflow("", "keys", "new", "--id", "too-short")
+	assert.Equal(t, result{exitProblem, "", "helixflow: cannot generate key: an id is 12 letters and digits\n"}, wrong)
+}
+
+func TestKeysNewForAFileOfKeys(t *testing.T) {
+	r := helixflow("", "keys", "new", "--tenant", "acme", "--name", "ci")
+	require.Equal(t, exitGood, r.code, r.stderr)
+	line := regexp.MustCompile(`(?m)^  (\{"tenant":"acme","name":"ci","hash":"sha256:.+"\})$`).FindStringSubmatch(r.stdout)
+	require.NotNil(t, line, r.stdout)
+
+	var made struct {
+		Key   string
+		Entry json.RawMessage
+	}
+	r = helixflow("", "keys", "new", "--tenant", "acme", "--name", "ci2", "--json")
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &made))
+	keys := filepath.Join(t.TempDir(), "keys.jsonl")
+	require.NoError(t, os.WriteFile(keys, []byte(line[1]+"\n"+string(made.Entry)+"\n"), 0o600))
+	config := file(t, goodConfig+"auth: {key_files: ["+keys+"]}\n")
+	r = helixflow("", "check", config)
+	assert.Equal(t, result{exitGood, config + ": no problems\n", ""}, r)
+	r = helixflow(made.Key, "keys", "verify", "-c", config)
+	assert.Equal(t, exitGood, r.code, r.stdout)
+
+	r = helixflow("", "keys", "new", "--tenant", "acme")
+	assert.Equal(t, exitUsage, r.code)
+}
+
+func TestCheckReadsFilesOfKeys(t *testing.T) {
+	key := helixflowKey(t)
+	line := `{"tenant":"acme","name":"a","hash":"` + key.Hash + `"}` + "\n"
+	keys := filepath.Join(t.TempDir(), "keys.jsonl")
+	require.NoError(t, os.WriteFile(keys, []byte(line+"{\n"+line), 0o600))
+	r := helixflow("", "check", file(t, goodConfig+"auth: {key_files: ["+keys+"]}\n"))
+	assert.Equal(t, result{exitProblem, keys + ":2:2: is not JSON: a key in \"quotes\" must stand here\n" +
+		keys + `:3:1: it has the same id as key "a" of tenant "acme"` + "\n", ""}, r)
+}
+
+func TestKeysVerify(t *testing.T) {
+	good, old, gone, early := helixflowKey(t), helixflowKey(t), helixflowKey(t), helixflowKey(t)
+	config := file(t, strings.Replace(goodConfig, "{name: ci, generate: true}", `
+      {name: good, hash: "`+good.Hash+`", expires: 2100-01-01, debug: true, models: [llama], endpoints: ["chat_*"], from: [10.0.0.0/8]},
+      {name: old, hash: "`+old.Hash+`", expires: 2020-01-01},
+      {name: gone, hash: "`+gone.Hash+`", revoked: true},
+      {name: early, hash: "`+early.Hash+`", not_before: 2100-01-01}`, 1))
+	f := func(key string, code int, want string) {
+		t.Helper()
+		r := helixflow("", "keys", "verify", "-c", config, key)
+		assert.Equal(t, result{code, want, ""}, r)
+		r = helixflow(key+"\n", "keys", "verify", "-c", config, "--json")
+		assert.Equal(t, code, r.code)
+		var v verdict
+		require.NoError(t, json.Unmarshal([]byte(r.stdout), &v))
+		assert.Equal(t, code == exitGood, v.Valid)
+		assert.NotContains(t, r.stdout, key[len(key)-20:])
+	}
+	f(good.Key, exitGood, "valid     yes\nid        "+good.ID+`
+tenant    acme
+key       good
+until     2100-01-01T00:00:00Z
+models    all
+of these  llama
+endpoints chat_completions
+from      10.0.0.0/8
+debug     may ask how it was routed
+`)
+	whose := func(k newKey, name string) string {
+		return "id        " + k.ID + "\ntenant    acme\nkey       " + name + "\n"
+	}
+	f(old.Key, exitProblem, "valid     no: it has expired\n"+whose(old, "old")+"until     2020-01-01T00:00:00Z\nmodels    all\nendpoints all\n")
+	f(gone.Key, exitProblem, "valid     no: it was revoked\n"+whose(gone, "gone")+"models    all\nendpoints all\n")
+	f(early.Key, exitProblem, "valid     no: its time has not come\n"+whose(early, "early")+"models    all\nendpoints all\n")
+	f(helixflowKey(t, "--id", good.ID, "--env", "test").Key, exitProblem, "valid     no: its id is known, with another secret\n"+whose(good, "good")+
+		"until     2100-01-01T00:00:00Z\nmodels    all\nof these  llama\nendpoints chat_completions\nfrom      10.0.0.0/8\ndebug     may ask how it was routed\n")
+	stranger := helixflowKey(t)
+	f(stranger.Key, exitProblem, "valid     no: the configuration has no key of its id\nid        "+stranger.ID+"\n")
+	f("sk-proj-something-that-is-no-key-of-ours", exitProblem, "valid     no: it is not of the form of a key\n")
+
+	r := helixflow(good.Key, "keys", "verify")
+	assert.Equal(t, exitUsage, r.code)
+	r = helixflow(good.Key, "keys", "verify", "-c", file(t, "pols: []\n"))
+	assert.Equal(t, exitProblem, r.code)
+	assert.Empty(t, r.stdout)
+	assert.Contains(t, r.stderr, "pols")
 }
 
 func TestKeysNewWithBrokenConfig(t *testing.T) {

@@ -1,6 +1,6 @@
 package main
 
-// helixflow keys: new, hash, inspect.
+// helixflow keys: new, hash, inspect. keys_verify.go has the rest.
 
 import (
 	"crypto/rand"
@@ -19,18 +19,24 @@ type KeysCmd struct {
 	New     KeysNewCmd     `cmd:"" help:"Make a key, and the hash to configure for it."`
 	Hash    KeysHashCmd    `cmd:"" help:"Print the hash to configure for a key."`
 	Inspect KeysInspectCmd `cmd:"" help:"Say what can be read off a key, without its secret."`
+	Verify  KeysVerifyCmd  `cmd:"" help:"Say whether a configuration lets a key in, and to what."`
 }
 
 // KeysNewCmd is "helixflow keys new".
 type KeysNewCmd struct {
 	Env    string `enum:"live,test" default:"live" help:"Environment the key says it is for: ${enum}."`
 	ID     string `placeholder:"ID" help:"Another secret for the key with this id, instead of a key with a new one."`
+	Tenant string `placeholder:"NAME" help:"Whose it is: print its line for a file of keys too."`
+	Name   string `placeholder:"NAME" help:"The key's name, for logs and metrics."`
 	Config string `short:"c" placeholder:"FILE" help:"Hash with the newest pepper of this configuration."`
 	JSON   bool   `help:"Print JSON for scripts."`
 }
 
 // Run makes a key from the system's randomness and prints it with its hash.
 func (c *KeysNewCmd) Run(env *Env) error {
+	if c.Tenant != "" && c.Name == "" {
+		return &usageError{"--tenant needs --name: a key has one in its tenant"}
+	}
 	pepper, err := newestPepper(c.Config)
 	if err != nil {
 		return err
@@ -46,10 +52,15 @@ func (c *KeysNewCmd) Run(env *Env) error {
 	}
 	if c.JSON {
 		return printJSON(env.Stdout, struct {
-			Key  string `json:"key"`
-			Hash string `json:"hash"`
-			ID   string `json:"id"`
-		}{text, hash, key.ID})
+			Key   string   `json:"key"`
+			Hash  string   `json:"hash"`
+			ID    string   `json:"id"`
+			Entry *keyLine `json:"entry,omitempty"`
+		}{text, hash, key.ID, c.entry(hash)})
+	}
+	name := c.Name
+	if name == "" {
+		name = "NAME"
 	}
 	_, err = fmt.Fprintf(env.Stdout, `key   %s
 hash  %s
@@ -57,9 +68,28 @@ id    %s
 
 Hand the key to its owner now: it is not kept and cannot be shown again.
 Under the tenant's keys write:
-  - {name: NAME, hash: %q}
-`, text, hash, key.ID, hash)
+  - {name: %s, hash: %q}
+`, text, hash, key.ID, name, hash)
+	if e := c.entry(hash); e != nil && err == nil {
+		fmt.Fprint(env.Stdout, "or this line into one of auth.key_files:\n  ")
+		err = printJSON(env.Stdout, e)
+	}
 	return err
+}
+
+// keyLine is a line of a key file.
+type keyLine struct {
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
+	Hash   string `json:"hash"`
+}
+
+// entry is the key's line; nil where it is not said whose it is.
+func (c *KeysNewCmd) entry(hash string) *keyLine {
+	if c.Tenant == "" {
+		return nil
+	}
+	return &keyLine{Tenant: c.Tenant, Name: c.Name, Hash: hash}
 }
 
 func (c *KeysNewCmd) make() (authn.Key, error) {

@@ -29,7 +29,7 @@ type cli struct {
 	Check       CheckCmd       `cmd:"" help:"Check a configuration file and name every problem in it."`
 	Diff        DiffCmd        `cmd:"" help:"Tell what a reload would change."`
 	Explain     ExplainCmd     `cmd:"" help:"Tell where a request would go, and why."`
-	Keys        KeysCmd        `cmd:"" help:"Make, hash and inspect API keys."`
+	Keys        KeysCmd        `cmd:"" help:"Make, hash, inspect and verify API keys."`
 	Sim         SimCmd         `cmd:"" help:"Run a simulated inference engine."`
 	Healthcheck HealthcheckCmd `cmd:"" help:"Ask the router on this machine whether it lives; for containers."`
 	Completion  CompletionCmd  `cmd:"" help:"Print the completion script of a shell."`

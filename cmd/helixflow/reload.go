@@ -42,7 +42,7 @@ func (a *app) reload(context.Context) (admin.Reloaded, error) {
 		a.log.Error("the configuration was not reloaded; the one in force stays", "file", a.settings.Config, "error", err)
 		return done, err
 	}
-	a.log.Info("configuration in force", "generation", done.Generation, "changes", len(done.Changes))
+	a.log.Info("configuration in force", "generation", done.Generation, "changes", len(done.Changes), "keys", a.snapshot.Keys())
 	for _, c := range done.Changes {
 		if c.Restart {
 			a.log.Warn("this change waits for a restart", "change", c.String())
