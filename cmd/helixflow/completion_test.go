@@ -53,7 +53,7 @@ func TestBashCompletion(t *testing.T) {
 	f("", "serve check diff explain keys sim healthcheck completion version")
 	f("x", "")
 	f("--", "--help")
-	f("keys ", "new hash inspect")
+	f("keys ", "new hash inspect verify")
 	f("keys h", "hash")
 	f("keys new --e", "--env")
 	f("keys new --env ", "live test")
