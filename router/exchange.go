@@ -60,7 +60,9 @@ type progress struct {
 	name          *publicName
 	attempt       *Attempt // the try that answers, or nil
 	tries         int
-	queued        time.Duration     // waiting for room on a backend
+	queued        time.Duration // waiting for room on a backend
+	parked        *parked       // it had to; nil: it had not
+	parkedIn      *lot
 	preflight     bool              // a browser only asks whether it may call
 	allow         bool              // somebody asks which methods there are
 	failure       *backends.Failure // of the last try that failed
@@ -125,6 +127,7 @@ func (e *Exchange) finish() {
 	}
 	e.endAttempt(now)
 	e.settle(now)
+	e.charge()
 	e.freeRequest()
 	e.forgo()
 	e.account(now)

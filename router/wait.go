@@ -152,6 +152,7 @@ func (e *Exchange) park(p *Pool, now time.Time) (a *Attempt, t *target, _ time.T
 		e.begunChoosing()
 		if a, t = e.acquire(now); a != nil {
 			p.lot.served(now.Sub(began))
+			e.parked, e.parkedIn = w, p.lot
 			return a, t, now, nil
 		}
 		if !now.Before(until) {
@@ -264,6 +265,22 @@ func overloaded(ahead time.Duration) error {
 		Kind: helixflow.KindOverloaded, RetryAfter: time.Duration(jittered * float64(time.Second)),
 		Public: "Too many requests wait for this model already.",
 	}
+}
+
+// outputWeight is what a token of an answer counts beside one of a prompt: it
+// takes a step of the engine of its own (Sheng et al., section 3).
+const outputWeight = 2
+
+// charge adds what a request that had to wait was given to its tenant's account,
+// which says who goes next.
+func (e *Exchange) charge() {
+	if e.parked == nil {
+		return
+	}
+	l := e.parkedIn
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue.Charge(&e.parked.Waiter, outputWeight*float64(e.usage.OutputTokens))
 }
 
 // QueueCounts lists, for the metrics, how many wait in each pool's lot, and what

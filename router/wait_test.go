@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 // crowd is a router in front of one backend that takes one request at a time and
@@ -30,7 +32,7 @@ func newCrowd(t *testing.T, queue, timeouts string) *crowd {
 		c.came <- a.body
 		select {
 		case <-c.answer:
-			a.write(jsonAnswer(`{}`))
+			a.write(jsonAnswer(`{"usage":{"prompt_tokens":1,"completion_tokens":10}}`))
 			return true
 		case <-a.left:
 			return false
@@ -88,6 +90,10 @@ func TestQueueServesAll(t *testing.T) {
 	c.waitFor(t, 0)
 	counts := c.lots.QueueCounts()[0]
 	assert.Equal(t, uint64(4), counts.Served)
+	// Each of the four that waited was charged for its prompt of [] and 10 tokens of
+	// answer.
+	require.Eventually(t, func() bool { return c.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
+	assert.Equal(t, 4*(1+2*10.), c.lot().queue.Served(&admission.Waiter{Class: admission.Default, Tenant: "all"}))
 	assert.Positive(t, counts.Waited)
 }
 

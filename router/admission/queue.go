@@ -157,7 +157,16 @@ func (q *Queue) Cancel(w *Waiter) bool {
 	return true
 }
 
-// Charge adds to what a tenant was served: tokens of an answer.
+// Served is what the tenant of a request was served in its class, in tokens.
+func (q *Queue) Served(w *Waiter) float64 {
+	if t := q.classes[w.Class].all[w.Tenant]; t != nil {
+		return t.counter
+	}
+	return 0
+}
+
+// Charge adds to what w's tenant was served: tokens of an answer. w has been in
+// the queue.
 func (q *Queue) Charge(w *Waiter, tokens float64) {
 	w.tenant.counter += tokens
 	q.classes[w.Class].settle(w.tenant)
