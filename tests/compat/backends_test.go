@@ -26,12 +26,13 @@ type counts struct {
 	Aborted  int `json:"aborted"`
 	Running  int `json:"running"`
 	faked    int
+	said     int
 }
 
 func (w *world) count(t *testing.T) counts {
 	var c counts
 	w.call(t, http.MethodGet, "/sim/stats", nil, &c)
-	c.faked = len(w.fake.Requests())
+	c.faked, c.said = len(w.fake.Requests()), len(w.sockets.got())
 	return c
 }
 
@@ -56,6 +57,9 @@ func (w *world) judge(t *testing.T, before counts, o Order, want Want) {
 	if want.Sent != "" && assert.Len(t, faked, 1) {
 		assert.True(t, holds(t, faked[0].Body, want.Sent), "%q is not in %s", want.Sent, faked[0].Body)
 	}
+	said := strings.Join(w.sockets.got()[before.said:], "\n")
+	assert.NotContains(t, said, o.Key, "the caller's key reached the backend of websockets")
+	assert.Contains(t, said, want.Said, "what the backend of websockets got")
 	if want.Uploaded && assert.Len(t, faked, 1) {
 		assert.True(t, strings.Contains(faked[0].Body, string(o.Audio)), "the file is not in the %d bytes that the backend got", len(faked[0].Body))
 	}

@@ -48,6 +48,7 @@ type Want struct {
 
 	Received int    // requests that the simulated engine got
 	Sent     string // stands, as a JSON string, in the request that the fake backend got
+	Said     string // stands in what the backend of websockets got
 	Uploaded bool   // the fake backend got the audio file, byte for byte
 	Tries    int    // requests that the fake backend got, numbered by the client, without its key
 	Left     bool   // the engine learns within a second that the client left

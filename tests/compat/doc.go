@@ -34,6 +34,9 @@
 //	translate             text
 //	respond               text, finish (the status), input_tokens, output_tokens
 //	respond-stream        the same, events
+//	respond-socket        text, finish, output_tokens, by the websocket of /v1/responses
+//	realtime              text, events: a session in which a response with the prompt
+//	                      as its instructions is asked for
 //	complete              text, finish, output_tokens
 //	complete-stream       the same, items, usage_at
 //	models, model         ids

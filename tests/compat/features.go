@@ -16,11 +16,12 @@ const (
 	picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 	events  = "response.created response.output_item.added response.output_text.delta " +
 		"response.output_text.done response.output_item.done response.completed"
-	sound = "ID3\x04\x00\xff\xfb\x90\x00, not quite a sound\r\n"
-	heard = `data: {"type":"transcript.text.delta","delta":"w1 "}` + "\n\n" +
+	session = "session.created response.created response.output_text.delta response.output_text.done response.done"
+	sound   = "ID3\x04\x00\xff\xfb\x90\x00, not quite a sound\r\n"
+	heard   = `data: {"type":"transcript.text.delta","delta":"w1 "}` + "\n\n" +
 		`data: {"type":"transcript.text.delta","delta":"w2 "}` + "\n\n" +
 		`data: {"type":"transcript.text.done","text":"w1 w2 "}` + "\n\n"
-	ids = "fake gpt-4o-mini limited llama-3.1-8b omni-moderation-latest org/model:7b text-embedding-3-small"
+	ids = "fake gpt-4o-mini limited llama-3.1-8b omni-moderation-latest org/model:7b socket text-embedding-3-small"
 )
 
 // Features is the list, the same for all clients.
@@ -144,6 +145,26 @@ var Features = []Feature{
 			Name: "responses-stream", Proves: "every event in its order, together the same text",
 			Order: ask("respond-stream", "sim:tokens=9; say"),
 			Want:  Want{Text: engineText, Finish: "completed", Output: 9, Events: events},
+		},
+	}},
+	{"websockets", []Case{
+		{
+			Name: "realtime", Proves: "a session of `/v1/realtime`: text in pieces, and the caller's key stays here",
+			Order: Order{Do: "realtime", Model: "socket", Prompt: "say it"},
+			Want:  Want{Text: "w1 w2 ", Events: session, Said: "say it"},
+		},
+		{
+			Name: "realtime-unknown", Proves: "a model that is not there is refused before the session",
+			Order: Order{Do: "realtime", Model: "gpt-9", Prompt: "say it"}, Want: Want{Fails: true, Message: "404"},
+		},
+		{
+			Name: "realtime-cut", Proves: "a session that breaks off raises, after what came",
+			Order: Order{Do: "realtime", Model: "socket", Prompt: "break off"}, Want: Want{Text: "w1 ", Fails: true},
+		},
+		{
+			Name: "responses-socket", Proves: "`/v1/responses`, routed by the model in its first message",
+			Order: Order{Do: "respond-socket", Model: "socket", Prompt: "say it"},
+			Want:  Want{Text: "w1 w2 ", Finish: "completed", Output: 2, Said: "say it"},
 		},
 	}},
 	{"other endpoints", []Case{

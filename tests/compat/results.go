@@ -42,13 +42,23 @@ func ReadResults(dir string) (map[string]Result, error) {
 	return results, nil
 }
 
-// writeResults puts the results of the clients that ran beside those of the others.
+// writeResults puts the results of the clients and cases that ran beside those of
+// the others.
 func writeResults(dir string, ran map[string]Result) error {
 	all, err := ReadResults(dir)
 	if err != nil {
 		return err
 	}
-	maps.Copy(all, ran)
+	for name, r := range ran {
+		outcomes := maps.Clone(all[name].Outcomes)
+		if outcomes == nil {
+			outcomes = make(map[string]string)
+		}
+		maps.Copy(outcomes, r.Outcomes)
+		maps.DeleteFunc(outcomes, func(name string, _ string) bool { return !isCase(name) })
+		r.Outcomes = outcomes
+		all[name] = r
+	}
 	maps.DeleteFunc(all, func(name string, _ Result) bool {
 		return !slices.ContainsFunc(Clients, func(c Client) bool { return c.Name == name })
 	})
@@ -72,21 +82,23 @@ func (r *Result) current(c *Client, dir string) error {
 	if !maps.Equal(pinned, r.Versions) {
 		return fmt.Errorf("%s has results of %v, and %v is pinned", c.Name, r.Versions, pinned)
 	}
-	names := make(map[string]bool)
 	for _, f := range Features {
 		for i := range f.Cases {
-			names[f.Cases[i].Name] = true
-		}
-	}
-	for name := range names {
-		if r.Outcomes[name] == "" {
-			return fmt.Errorf("%s has no result of %s", c.Name, name)
+			if name := f.Cases[i].Name; r.Outcomes[name] == "" {
+				return fmt.Errorf("%s has no result of %s", c.Name, name)
+			}
 		}
 	}
 	for name := range r.Outcomes {
-		if !names[name] {
+		if !isCase(name) {
 			return fmt.Errorf("%s has a result of %s, which is no case", c.Name, name)
 		}
 	}
 	return nil
+}
+
+func isCase(name string) bool {
+	return slices.ContainsFunc(Features, func(f Feature) bool {
+		return slices.ContainsFunc(f.Cases, func(c Case) bool { return c.Name == name })
+	})
 }

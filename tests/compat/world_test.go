@@ -46,6 +46,8 @@ pools:
     backends: [{url: "${SIM}"}]
   - name: fake
     backends: [{url: "${FAKE}"}]
+  - name: sockets
+    backends: [{url: "${SOCKETS}"}]
 models:
   - name: llama-3.1-8b
     aliases: [gpt-4o-mini]
@@ -58,9 +60,12 @@ models:
     targets: [{pool: sim}]
   - name: limited
     targets: [{pool: limited}]
+  - name: socket
+    targets: [{pool: sockets}]
   - name: fake
     targets: [{pool: fake}]
     timeouts: {first_token: 1s, idle: 1s}
+passthrough: [{prefix: /v1/realtime}, {prefix: /v1/responses}] # their websockets
 `
 
 // world is one client's router and backends. Not safe for concurrent use.
@@ -70,6 +75,7 @@ type world struct {
 	router     string // address
 	sim        string // base URL without /v1
 	fake       *fakellm.Server
+	sockets    *socketBackend
 	key, small string
 	requestIDs []string // of all answers
 }
@@ -81,7 +87,8 @@ func newWorld(t *testing.T, bin string) *world {
 	w.fake, err = fakellm.Start(fakellm.Options{})
 	require.NoError(t, err)
 	t.Cleanup(w.fake.Close)
-	w.startRouter("FAKE=http://" + w.fake.Addr())
+	w.sockets = startSockets(t)
+	w.startRouter("FAKE=http://"+w.fake.Addr(), "SOCKETS="+w.sockets.URL)
 	return w
 }
 

@@ -14,14 +14,18 @@ import (
 	"github.com/sashabaranov/go-openai/jsonschema"
 )
 
-const neverRetries = "it never tries again"
+const (
+	neverRetries = "it never tries again"
+	noSockets    = "it has no websockets"
+)
 
 var community = driver{
 	module:  "github.com/sashabaranov/go-openai",
 	failure: communityFailure,
 	lacks: map[string]string{
 		"retry": neverRetries, "retry-after": neverRetries, "x-should-retry": neverRetries, "retry-count": neverRetries,
-		"post":              "it has no requests of any kind but its own",
+		"post":     "it has no requests of any kind but its own",
+		"realtime": noSockets, "respond-socket": noSockets,
 		"transcribe-stream": "it reads transcriptions whole",
 		"extra":             "its chat requests take no fields but those it knows",
 	},

@@ -16,6 +16,7 @@ import (
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/packages/ssestream"
+	"github.com/openai/openai-go/v3/realtime"
 	"github.com/openai/openai-go/v3/responses"
 	"github.com/openai/openai-go/v3/shared"
 )
@@ -31,6 +32,7 @@ var official = driver{
 		"speak": officialSpeak, "transcribe": officialTranscribe,
 		"transcribe-stream": officialTranscribeStream, "translate": officialTranslate,
 		"respond": officialRespond, "respond-stream": officialRespondStream,
+		"respond-socket": officialRespondSocket, "realtime": officialRealtime,
 		"complete": officialComplete, "complete-stream": officialCompleteStream,
 		"models": officialModels, "model": officialModel, "moderate": officialModerate, "post": officialPost,
 	},
@@ -332,6 +334,53 @@ func officialRespondStream(ctx context.Context, o *order, a *answer) error {
 		}
 	}
 	return stream.Err()
+}
+
+func officialRespondSocket(ctx context.Context, o *order, a *answer) error {
+	c := o.official()
+	connection, err := c.Responses.Connect(ctx, responses.ResponseConnectionOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = connection.Close() }()
+	var event responses.ResponsesClientEventResponseCreateParam
+	event.Model = o.Model
+	event.Input.OfString = openai.String(o.Prompt)
+	if err := connection.Create(ctx, event); err != nil {
+		return err
+	}
+	r, err := connection.FinalResponse(ctx)
+	if err != nil {
+		return err
+	}
+	a.takeResponse(r)
+	return nil
+}
+
+func officialRealtime(ctx context.Context, o *order, a *answer) error {
+	c := o.official()
+	connection, err := c.Realtime.Connect(ctx, realtime.RealtimeConnectionOptions{}, option.WithQuery("model", o.Model))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = connection.Close() }()
+	ask := realtime.ResponseCreateEventParam{Response: realtime.RealtimeResponseCreateParams{Instructions: openai.String(o.Prompt)}}
+	if err := connection.Send(ctx, realtime.RealtimeClientEventUnionParam{OfResponseCreate: &ask}); err != nil {
+		return err
+	}
+	for {
+		e, err := connection.Recv(ctx)
+		if err != nil {
+			return err
+		}
+		a.Events = append(a.Events, e.Type)
+		switch e.Type {
+		case "response.output_text.delta":
+			a.Text += e.AsResponseTextDeltaEvent().Delta
+		case "response.done":
+			return nil
+		}
+	}
 }
 
 func (o *order) completion() openai.CompletionNewParams {

@@ -6,6 +6,8 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.openai.client.OpenAIClient;
 import com.openai.client.okhttp.OpenAIOkHttpClient;
+import com.openai.client.okhttp.OkHttpClient;
+import com.openai.core.ClientOptions;
 import com.openai.core.JsonValue;
 import com.openai.core.MultipartField;
 import com.openai.core.RequestOptions;
@@ -14,6 +16,8 @@ import com.openai.core.http.StreamResponse;
 import com.openai.errors.OpenAIException;
 import com.openai.errors.OpenAIServiceException;
 import com.openai.helpers.ChatCompletionAccumulator;
+import com.openai.helpers.RealtimeConnection;
+import com.openai.helpers.RealtimeWebSocketOptions;
 import com.openai.models.FunctionDefinition;
 import com.openai.models.FunctionParameters;
 import com.openai.models.audio.speech.SpeechCreateParams;
@@ -36,9 +40,14 @@ import com.openai.models.completions.CompletionCreateParams;
 import com.openai.models.completions.CompletionUsage;
 import com.openai.models.embeddings.EmbeddingCreateParams;
 import com.openai.models.moderations.ModerationCreateParams;
+import com.openai.models.realtime.RealtimeClientEvent;
+import com.openai.models.realtime.RealtimeResponseCreateParams;
+import com.openai.models.realtime.RealtimeServerEvent;
+import com.openai.models.realtime.ResponseCreateEvent;
 import com.openai.models.responses.Response;
 import com.openai.models.responses.ResponseCreateParams;
 import com.openai.models.responses.ResponseStreamEvent;
+import com.openai.models.responses.ResponsesClientEvent;
 import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -87,6 +96,8 @@ public final class Driver {
         Map.entry("translate", Driver::translate),
         Map.entry("respond", Driver::respond),
         Map.entry("respond-stream", Driver::respondStream),
+        Map.entry("respond-socket", Driver::respondSocket),
+        Map.entry("realtime", Driver::realtime),
         Map.entry("complete", Driver::complete),
         Map.entry("complete-stream", Driver::completeStream),
         Map.entry("models", Driver::models),
@@ -375,6 +386,34 @@ public final class Driver {
                 event.outputTextDelta().ifPresent(delta -> answer.put("text", text.append(delta.delta()).toString()));
                 event.completed().ifPresent(completed -> takeResponse(answer, completed.response()));
             });
+        }
+    }
+
+    private static void respondSocket(JsonNode o, ObjectNode answer) {
+        var event = ResponsesClientEvent.ResponseCreate.builder()
+            .model(o.get("model").asText()).input(o.get("prompt").asText()).build();
+        try (var connection = by(o).responses().connect()) {
+            connection.send(ResponsesClientEvent.ofResponseCreate(event));
+            takeResponse(answer, connection.finalResponse());
+        }
+    }
+
+    private static void realtime(JsonNode o, ObjectNode answer) {
+        var settings = ClientOptions.builder()
+            .httpClient(OkHttpClient.builder().build())
+            .baseUrl(o.get("base_url").asText()).apiKey(o.get("key").asText()).build();
+        var options = RealtimeWebSocketOptions.builder().model(o.get("model").asText()).build();
+        var ask = RealtimeResponseCreateParams.builder().instructions(o.get("prompt").asText()).build();
+        var text = new StringBuilder();
+        ArrayNode events = answer.putArray("events");
+        try (var connection = RealtimeConnection.connect(settings, options)) {
+            connection.send(RealtimeClientEvent.ofResponseCreate(ResponseCreateEvent.builder().response(ask).build()));
+            for (boolean done = false; !done;) {
+                RealtimeServerEvent event = connection.receive();
+                events.add(event._json().orElseThrow().convert(JsonNode.class).get("type").asText());
+                event.responseOutputTextDelta().ifPresent(delta -> answer.put("text", text.append(delta.delta()).toString()));
+                done = event.responseDone().isPresent();
+            }
         }
     }
 

@@ -15,6 +15,7 @@ export const lacks = {
   "respond": chatOnly, "respond-stream": chatOnly, "structured-responses": chatOnly,
   "models": chatOnly, "model": chatOnly, "moderate": chatOnly, "post": chatOnly,
   "speak": chatOnly, "transcribe": chatOnly, "transcribe-stream": chatOnly, "translate": chatOnly,
+  "realtime": chatOnly, "respond-socket": chatOnly,
   "encoding": numbers,
   "x-should-retry": "it goes by the status alone",
   "retry-count": "it does not number its tries",

@@ -12,6 +12,7 @@ const ownSchedule = "it waits by a schedule of its own";
 export const lacks = {
   "models": noSuch, "model": noSuch, "moderate": noSuch, "post": noSuch,
   "speak": noSuch, "transcribe": noSuch, "transcribe-stream": noSuch, "translate": noSuch,
+  "realtime": noSuch, "respond-socket": noSuch,
   "retry-after": ownSchedule,
   "x-should-retry": "it goes by the status alone",
   "retry-count": "it does not number its tries",

@@ -1,6 +1,9 @@
 // openai-node.
 
+import { connect } from "node:net";
 import OpenAI, { toFile } from "openai";
+import { OpenAIRealtimeWS } from "openai/realtime/ws";
+import { ResponsesWS } from "openai/resources/responses/ws";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { Person, leaving, user, weather } from "./world.mjs";
 
@@ -153,6 +156,43 @@ async function respondStream(o, answer) {
   }
 }
 
+/** A session: it ends with the response, with an error, or with the socket. */
+async function realtime(o, answer) {
+  Object.assign(answer, { text: "", events: [] });
+  // It speaks to wss: addresses alone. The connection is plain all the same, as if TLS ended in between.
+  const { hostname: host, port } = new URL(o.base_url);
+  const options = { createConnection: () => connect({ host, port }) };
+  const connection = new OpenAIRealtimeWS({ model: o.model, options }, by(o));
+  try {
+    await new Promise((resolve, reject) => {
+      connection.socket.on("open", () =>
+        connection.send({ type: "response.create", response: { instructions: o.prompt } }));
+      connection.socket.on("close", (status) => reject(new OpenAI.OpenAIError(`closed: ${status}`)));
+      connection.on("error", reject);
+      connection.on("event", (event) => {
+        answer.events.push(event.type);
+        if (event.type === "response.output_text.delta") answer.text += event.delta;
+        if (event.type === "response.done") resolve();
+      });
+    });
+  } finally {
+    connection.close();
+  }
+}
+
+async function respondSocket(o, answer) {
+  const connection = new ResponsesWS(by(o));
+  connection.send({ type: "response.create", model: o.model, input: o.prompt });
+  for await (const { type, message, error } of connection) {
+    if (type === "error") throw error;
+    if (type === "message" && message.type === "response.completed") {
+      takeResponse(answer, message.response);
+      break;
+    }
+  }
+  connection.close();
+}
+
 const completion = (o, options = {}) =>
   by(o).completions.create({ model: o.model, prompt: o.prompt, ...(o.max_tokens ? { max_tokens: o.max_tokens } : {}), ...options });
 
@@ -183,11 +223,12 @@ async function moderate(o, answer) {
 const post = (o) => by(o).post("/" + o.prompt, { body: {} });
 
 export const verbs = {
-  chat, stream, parallel, image, embed, respond, complete, models, model, moderate, post, structured, speak, transcribe, translate,
+  chat, stream, parallel, image, embed, respond, complete, models, model, moderate, post, structured, speak, transcribe, translate, realtime,
   "tools": callTool,
   "tools-stream": callToolStream,
   "structured-responses": structuredResponses,
   "transcribe-stream": transcribeStream,
+  "respond-socket": respondSocket,
   "respond-stream": respondStream,
   "complete-stream": completeStream,
 };

@@ -42,6 +42,8 @@ class Client:
         "transcribe": NO_SUCH,
         "transcribe-stream": NO_SUCH,
         "translate": NO_SUCH,
+        "realtime": NO_SUCH,
+        "respond-socket": NO_SUCH,
     }
     BLIND = {
         "events": "events become chunks of a message",

@@ -64,6 +64,8 @@ class Client:
         "transcribe": NO_SUCH,
         "transcribe-stream": NO_SUCH,
         "translate": NO_SUCH,
+        "realtime": NO_SUCH,
+        "respond-socket": NO_SUCH,
         "x-should-retry": "it tries again by itself where the client below it does not",
     }
     BLIND: dict = {}

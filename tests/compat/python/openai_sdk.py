@@ -5,6 +5,7 @@ import base64
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
+from websockets.exceptions import WebSocketException
 from world import TOOL, Person, each, failure, given, leave, settle
 
 
@@ -18,7 +19,7 @@ def take_usage(answer: dict, usage):
 
 class Client:
     PACKAGES = ["openai"]
-    ERRORS = (openai.OpenAIError,)
+    ERRORS = (openai.OpenAIError, WebSocketException)
     LACKS: dict = {}
     BLIND: dict = {}
     failure = staticmethod(failure)
@@ -162,6 +163,31 @@ class Client:
             if event.type == "response.completed":
                 assert event.response.output_text == answer["text"], event
                 self.take_response(answer, event.response)
+
+    async def do_realtime(self, o: dict, answer: dict):
+        connection = await settle(self.by(o).realtime.connect(model=o["model"]).enter())
+        answer |= {"text": "", "events": []}
+        try:
+            await settle(connection.response.create(response={"instructions": o["prompt"]}))
+            async for event in each(connection):
+                answer["events"].append(event.type)
+                if event.type == "response.output_text.delta":
+                    answer["text"] += event.delta
+                if event.type == "response.done":
+                    return
+        finally:
+            await settle(connection.close())
+
+    async def do_respond_socket(self, o: dict, answer: dict):
+        connection = await settle(self.by(o).responses.connect().enter())
+        try:
+            await settle(connection.response.create(model=o["model"], input=o["prompt"]))
+            async for event in each(connection):
+                if event.type == "response.completed":
+                    self.take_response(answer, event.response)
+                    return
+        finally:
+            await settle(connection.close())
 
     async def complete(self, o: dict, **options):
         options |= given(max_tokens=o["max_tokens"])

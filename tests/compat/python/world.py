@@ -59,7 +59,7 @@ def failure(e) -> dict:
     response = getattr(e, "response", None)
     return {
         "status": getattr(e, "status_code", 0),
-        "code": getattr(e, "code", None) or "",
+        "code": str(getattr(e, "code", None) or ""),
         "type": getattr(e, "type", None) or "",
         "param": getattr(e, "param", None) or "",
         "request_id": getattr(e, "request_id", None) or "",
