@@ -200,7 +200,7 @@ func hookKeys(h *Hook) object {
 		{name: "when", value: choice{&h.When, hookPhases}, doc: "What it sees: requests before they are sent on, answers before the client gets them, or both."},
 		{name: "timeout", value: duration{&h.Timeout, time.Millisecond, maxDuration}, doc: "How long one reply may take, connecting included."},
 		{name: "on_error", value: choice{&h.OnError, refuseOrPass}, doc: "What happens when it gives no reply that makes sense: refuse fails closed, pass fails open."},
-		{name: "on_unseen", value: choice{&h.OnUnseen, refuseOrPass}, doc: "What happens to what it cannot be shown: a body above max_body, a streamed answer, an answer that is not JSON."},
+		{name: "on_unseen", value: choice{&h.OnUnseen, refuseOrPass}, doc: "What happens to what it cannot be shown: a body above max_body, a form, a websocket that is not read, a streamed answer or one that is not JSON."},
 		{name: "max_body", value: size{&h.MaxBody, 1 << 10, 1 << 30}, doc: "The biggest body of a request or an answer that it is shown, and may replace it with."},
 		{name: "max_inflight", value: count{&h.MaxInflight, 0, 1_000_000}, doc: "The most questions at once, one more is an error; 0 means no bound."},
 		{name: "tls", value: clientTLSKeys(&h.TLS, "its certificate"), doc: "How to trust, and be trusted by, an https hook."},
