@@ -12,6 +12,7 @@ import (
 func check(r *reader, c *Config) {
 	checkServer(r, &c.Server)
 	checkAuth(r, c)
+	checkIdentity(r, c)
 	checkTenants(r, c)
 	checkPools(r, c.Pools)
 	checkHooks(r, c.Hooks)

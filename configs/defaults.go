@@ -20,11 +20,12 @@ func Default() *Config {
 			LameDuck:     5 * time.Second,
 			DrainTimeout: 30 * time.Second,
 			HalfClose:    "cancel",
+			TLS:          ServerTLS{ClientAuth: "off"},
 			Websockets:   Websockets{Max: 10_000, Idle: 5 * time.Minute, Total: time.Hour},
 
 			IdempotencyMemory: 64 << 20,
 		},
-		Auth:   Auth{FailuresPerMinute: 20},
+		Auth:   Auth{Order: []string{"key", "jwt", "mtls"}, FailuresPerMinute: 20},
 		Limits: defaultLimits(),
 		Log:    Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},
 	}

@@ -52,7 +52,9 @@ func TestDiff(t *testing.T) {
 	f("max_body: 32MiB", "max_body: 1GB", "server.max_body 32MiB → 1000000000")
 	f(`"${HELIXFLOW_ADMIN_TOKEN:-}"`, `"${LONG}"`, "server.admin_token added")
 	f("trusted_proxies: []", "trusted_proxies: [10.0.0.0/8, 192.0.2.1]", "server.trusted_proxies none → 10.0.0.0/8, 192.0.2.1/32")
-	f("cert: \"\"\n    key: \"\"\n\nauth", "cert: a.crt\n    key: a.key\n\nauth", `server.tls.cert none → "a.crt" (needs a restart)`, `server.tls.key none → "a.key"`)
+	f("cert: /etc/helixflow/tls.crt", "cert: a.crt", `server.tls.cert "/etc/helixflow/tls.crt" → "a.crt"`)
+	f("client_ca: /etc/helixflow/clients.crt", "client_ca: ca.pem", `server.tls.client_ca "/etc/helixflow/clients.crt" → "ca.pem"`)
+	f("client_auth: optional", "client_auth: required", "server.tls.client_auth optional → required")
 	f("level: info", "level: debug", "log.level info → debug")
 	f("access: off", "access: stdout", `log.access "off" → "stdout"`)
 	f("access_sample: 100%", "access_sample: 0.5%", "log.access_sample 100% → 0.5%")
@@ -64,6 +66,15 @@ func TestDiff(t *testing.T) {
 	// auth and tenants
 	f(`anonymous: ""`, "anonymous: acme", `auth.anonymous none → "acme"`)
 	f("an example only: set", "another one: please set", "pepper 1: secret changed")
+	f("order: [key, jwt, mtls]", "order: [mtls, key, jwt]", "auth.order key, jwt, mtls → mtls, key, jwt")
+	f("audience: helixflow ", "audience: [helixflow, b] ", "issuer https://id.example.com: audience b added")
+	f("audience: helixflow ", "audience: b ", "issuer https://id.example.com: audience helixflow removed", "issuer https://id.example.com: audience b added")
+	f("algorithms: [ES256, EdDSA]", "algorithms: [ES256]", "issuer https://cluster.local: algorithms ES256, EdDSA → ES256")
+	f("value: org_Zx81kQ ", "value: org_2 ", "issuer https://id.example.com: tenant org_Zx81kQ removed", "issuer https://id.example.com: tenant org_2 added")
+	f("{name: llm.debug, debug: true}", "{name: llm.debug}", "issuer https://id.example.com: role llm.debug: debug true → false")
+	f("leeway: 60s", "leeway: 0", "issuer https://id.example.com: leeway 1m → 0s")
+	f("issuer: https://cluster.local", "issuer: https://cluster.remote", "issuer https://cluster.local removed", "issuer https://cluster.remote added")
+	f("ns/agents/*", "ns/agents", `certificate agents: spiffe "spiffe://example.org/ns/agents/*" → "spiffe://example.org/ns/agents"`)
 	f("name: trial", "name: tried", "tenant acme: key trial removed", "tenant acme: key tried added")
 	f("expires: 2037-01-01", "# no end", "tenant acme: key ci: expires 2037-01-01T00:00:00Z → never")
 	f("debug: false ", "debug: true ", "tenant acme: key ci: debug false → true")
@@ -79,7 +90,7 @@ func TestDiff(t *testing.T) {
 	f("failures_per_minute: 20", "failures_per_minute: 0", "auth.failures_per_minute 20 → 0")
 	f(`models: ["llama-*", "gpt-4o-mini"]`, `models: ["gpt-4o-mini", "llama-3*"]`, "tenant acme: models llama-* removed", "tenant acme: models llama-3* added")
 	f(`models: ["llama-*", "gpt-4o-mini"] `, ``, "tenant acme: models llama-*, gpt-4o-mini → all")
-	f("tenants:  ", "tenants:\n  - name: globex\n#", "tenant globex added")
+	f("\ntenants:  ", "\ntenants:\n  - name: globex\n#", "tenant globex added")
 
 	// pools
 	f("pools:  ", "pools:\n  - {name: spare, backends: [{url: \"http://s:1\"}]}\n#", "pool spare added")
@@ -166,7 +177,7 @@ func TestDiffTLS(t *testing.T) {
 	f := func(from, to string, restart bool) {
 		t.Helper()
 		old, next := reference(t), reference(t)
-		old.Server.TLS, next.Server.TLS = ServerTLS{from, from}, ServerTLS{to, to}
+		old.Server.TLS, next.Server.TLS = ServerTLS{Cert: from, Key: from}, ServerTLS{Cert: to, Key: to}
 		changes := Diff(old, next)
 		require.Len(t, changes, 2)
 		require.Equal(t, restart, changes[0].Restart)

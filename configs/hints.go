@@ -18,6 +18,7 @@ const patience = 10 * time.Minute
 func hint(r *reader, c *Config, now time.Time) {
 	hintServer(r, c)
 	hintKeys(r, c, now)
+	hintOrder(r, c)
 	hintGrants(r, c)
 	hintPools(r, c)
 	hintHooks(r, c)
@@ -41,7 +42,7 @@ func hintServer(r *reader, c *Config) {
 func hintKeys(r *reader, c *Config, now time.Time) {
 	for i := range c.Tenants {
 		t := &c.Tenants[i]
-		if path := at("tenants", i, "name"); len(t.Keys)+len(c.Auth.KeyFiles) == 0 && t.Name != c.Auth.Anonymous {
+		if path := at("tenants", i, "name"); len(t.Keys)+len(c.Auth.KeyFiles) == 0 && t.Name != c.Auth.Anonymous && !namedElsewhere(c, t.Name) {
 			r.wrong(path, "%s has no keys: nobody can call as this tenant", r.shown(path))
 		}
 		for j, key := range t.Keys {
@@ -51,6 +52,24 @@ func hintKeys(r *reader, c *Config, now time.Time) {
 			if until := key.Previous.Until; !until.IsZero() && !until.After(now) {
 				r.wrong(at("tenants", i, "keys", j, "previous", "until"), "is past: previous can be taken out")
 			}
+		}
+	}
+}
+
+// namedElsewhere reports whether tokens or certificates may name the tenant.
+func namedElsewhere(c *Config, tenant string) bool {
+	return slices.ContainsFunc(c.Auth.JWT, func(i Issuer) bool {
+		any := i.TenantClaim != "" && len(i.Tenants) == 0
+		return any || i.Tenant == tenant || slices.ContainsFunc(i.Tenants, func(t ClaimTenant) bool { return t.Tenant == tenant })
+	}) || slices.ContainsFunc(c.Auth.MTLS, func(m Certificate) bool { return m.Tenant == tenant })
+}
+
+// hintOrder tells of ways that are configured and off.
+func hintOrder(r *reader, c *Config) {
+	keys := slices.ContainsFunc(c.Tenants, func(t Tenant) bool { return len(t.Keys) > 0 })
+	for way, configured := range map[string]bool{"key": keys, "jwt": len(c.Auth.JWT) > 0, "mtls": len(c.Auth.MTLS) > 0} {
+		if configured && !slices.Contains(c.Auth.Order, way) {
+			r.wrong(at("auth", "order"), "lacks %s: what is configured for it has no use", way)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package configs
 // What Inspect says of a file that is allowed, and looks like a mistake.
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,12 @@ func TestHints(t *testing.T) {
 	}
 	f(rotated("2026-06-02"))
 	f(rotated("2026-05-31"), "tenants[0].keys[0].previous.until: is past: previous can be taken out")
+	const issuer = "auth:\n  jwt: [{issuer: https://id.example.com, audience: a, %s}]\ntenants:"
+	f(with("    keys: [{name: ci, generate: true}]\n", "", "tenants:", fmt.Sprintf(issuer, "tenant: acme")))
+	f(with("    keys: [{name: ci, generate: true}]\n", "", "tenants:", fmt.Sprintf(issuer, "tenant_claim: org")))
+	f(with("    keys: [{name: ci, generate: true}]\n", "", "tenants:", fmt.Sprintf(issuer, "tenant_claim: org, tenants: [{value: x, tenant: acme}]")))
+	f(with("tenants:", "auth: {order: [jwt, mtls]}\ntenants:"), "auth.order: lacks key: what is configured for it has no use")
+	f(with("tenants:", strings.Replace(fmt.Sprintf(issuer, "tenant: acme"), "auth:", "auth:\n  order: [key]", 1)), "auth.order: lacks jwt: what is configured for it has no use")
 	f(with("listen:", `trusted_proxies: ["10.0.0.0/8", "0.0.0.0/0"], listen:`), "server.trusted_proxies[1]: believes every client about its own address")
 
 	// what nobody reaches

@@ -74,16 +74,21 @@ func serverKeys(s *Server) object {
 		{name: "tls", value: object{
 			{name: "cert", value: text{&s.TLS.Cert}, doc: "PEM file of the certificate and its chain."},
 			{name: "key", value: text{&s.TLS.Key}, doc: "PEM file of the private key."},
+			{name: "client_ca", value: text{&s.TLS.ClientCA}, doc: "PEM file of the authorities whose client certificates are believed."},
+			{name: "client_auth", value: choice{&s.TLS.ClientAuth, clientAuth}, doc: "Whether clients are asked for a certificate of theirs, and must have one."},
 		}, doc: "Serve HTTPS; both files or neither."},
 	}
 }
 
 func authKeys(a *Auth) object {
 	return object{
+		{name: "order", value: choiceList{&a.Order, ways}, doc: "The ways to say who one is that are on: key, jwt, mtls. With mtls before the others, a certificate that names somebody counts more than a key or token beside it."},
 		{name: "anonymous", value: text{&a.Anonymous}, doc: "The tenant of callers without a key; empty refuses them."},
 		{name: "key_files", value: texts{&a.KeyFiles, 0, "none"}, doc: "Files with more keys, as many as there are: one JSON object on a line, with tenant and what stands under its keys here."},
 		{name: "failures_per_minute", value: count{&a.FailuresPerMinute, 0, 1_000_000}, doc: "How many credentials of no use one client address may bring before it is told to wait with 429; 0 is any number."},
 		{name: "peppers", value: list[Pepper]{&a.Peppers, "pepper", pepperID, zero[Pepper], pepperKeys, 0, 2}, doc: "Secrets for hmac-sha256 key hashes; two while one replaces the other."},
+		{name: "jwt", value: list[Issuer]{&a.JWT, "issuer", issuerID, defaultIssuer, issuerKeys, 0, maxIssuers}, doc: "Issuers whose JSON Web Tokens are believed."},
+		{name: "mtls", value: list[Certificate]{&a.MTLS, "certificate", certificateID, zero[Certificate], certificateKeys, 0, 0}, doc: "Whom client certificates stand for; the first rule for the very id counts, then the longest above it, then the subject's."},
 	}
 }
 

@@ -75,7 +75,10 @@ func (r *reader) inspect(c *Config, now time.Time) *Report {
 func (r *reader) namedFiles(c *Config) []string {
 	files := slices.Clone(r.secrets)
 	if c != nil {
-		files = append(files, c.Server.TLS.Cert, c.Server.TLS.Key)
+		files = append(files, c.Server.TLS.Cert, c.Server.TLS.Key, c.Server.TLS.ClientCA)
+		for i := range c.Auth.JWT {
+			files = append(files, c.Auth.JWT[i].JWKSFile, c.Auth.JWT[i].CA)
+		}
 		files = append(files, c.Auth.KeyFiles...)
 		for i := range c.Pools {
 			t := &c.Pools[i].TLS

@@ -24,11 +24,26 @@ func TestReference(t *testing.T) {
 	// What the reference calls defaults are the defaults.
 	server := Default().Server
 	server.CORS.Origins, server.TrustedProxies = []string{}, []netip.Prefix{}
+	server.TLS = ServerTLS{Cert: "/etc/helixflow/tls.crt", Key: "/etc/helixflow/tls.key", ClientCA: "/etc/helixflow/clients.crt", ClientAuth: "optional"}
 	require.Equal(t, server, c.Server)
 	require.Equal(t, Default().Log, c.Log)
 	require.Equal(t, Default().Auth.FailuresPerMinute, c.Auth.FailuresPerMinute)
 	require.Empty(t, c.Auth.KeyFiles)
 	require.Equal(t, defaultModel().Timeouts, c.Models[0].Timeouts)
+
+	one, two := defaultIssuer(), defaultIssuer()
+	one.Issuer, one.Audience, one.JWKSURL = "https://id.example.com", []string{"helixflow"}, "https://id.example.com/keys"
+	one.Type, one.TenantClaim, one.Tenants = "at+jwt", "org.id", []ClaimTenant{{"org_Zx81kQ", "acme"}}
+	one.RolesClaim, one.Roles = "scope", []Role{{Name: "llm", Models: []string{"llama-*"}}, {Name: "llm.debug", Debug: true}}
+	one.NameClaim, one.Required = "email", []string{"jti"}
+	two.Issuer, two.Audience = "https://cluster.local", []string{"helixflow", "https://helixflow.example.com"}
+	two.JWKSFile, two.Algorithms, two.Tenant = "/etc/helixflow/cluster.jwks", []string{"ES256", "EdDSA"}, "acme"
+	require.Equal(t, []Issuer{one, two}, c.Auth.JWT)
+	require.Equal(t, []Certificate{
+		{Name: "agents", SPIFFE: "spiffe://example.org/ns/agents/*", Tenant: "acme", Models: []string{"llama-*"}},
+		{Name: "batch", Subject: "CN=batch,O=Acme", Tenant: "acme"},
+	}, c.Auth.MTLS)
+	require.Equal(t, Default().Auth.Order, c.Auth.Order)
 
 	require.Equal(t, []Tenant{{
 		Name:   "acme",

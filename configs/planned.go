@@ -5,11 +5,9 @@ package configs
 // enters the table in keys.go.
 
 var planned = map[string][]string{
-	"":           {"cache", "redis", "cluster", "ledger", "store", "version"},
-	"server.tls": {"client_ca", "client_auth"},
-	"auth":       {"order", "jwt"},
-	"pools[]":    {"tenant"},
-	"models[]":   {"cache"},
+	"":         {"cache", "redis", "cluster", "ledger", "store", "version"},
+	"pools[]":  {"tenant"},
+	"models[]": {"cache"},
 
 	"passthrough[]": {"pool"},
 }

@@ -59,6 +59,7 @@ func TestSchemaRejects(t *testing.T) {
 		"backends-empty", "targets-many", "targets-none", "pepper-three", "pepper-zero", "key-expires", "grants-empty",
 		"null-value", "not-a-mapping", "health-word", "health-count", "health-unknown", "ejection-range", "retry-attempts", "share-unit", "share-text",
 		"share-digits", "keys-none", "keys-text", "target-weight", "params-name", "params-list", "params-many", "cap-text", "access-range",
+		"jwt-empty", "jwt-unknown", "jwt-audience", "jwt-algorithms", "auth-order", "client-auth",
 	} {
 		data, err := os.ReadFile("testdata/bad/" + name + ".yaml")
 		require.NoError(t, err)

@@ -67,12 +67,19 @@ type Websockets struct {
 }
 
 // ServerTLS serves HTTPS when Cert and Key name files.
-type ServerTLS struct{ Cert, Key string }
+type ServerTLS struct {
+	Cert, Key  string
+	ClientCA   string // PEM file of the authorities of client certificates
+	ClientAuth string // off (default) | optional | required: whether a client must show one
+}
 
 // Auth says how callers prove who they are.
 type Auth struct {
 	Anonymous string   // a tenant's name, or "" for nobody
 	Peppers   []Pepper // keyed hashing of API keys; at most two, versions differ
+	Order     []string // the ways that are on: of key, jwt, mtls; default all, in this order
+	JWT       []Issuer
+	MTLS      []Certificate
 
 	// KeyFiles have more keys, a JSON object on each line with the keys of Key and
 	// tenant: see ReadKeyFiles. None of them is in Tenants.
