@@ -30,7 +30,7 @@ const (
 )
 
 // KeySet is the keys of one issuer. Make it with ParseKeySet, or have KeySets
-// fetch it. Safe for concurrent use.
+// fetch it; of the zero KeySet nobody knows the keys. Safe for concurrent use.
 type KeySet struct {
 	keys   atomic.Pointer[keyList]
 	remote *remote // nil: what it holds is all it will ever hold
@@ -61,6 +61,9 @@ func (k *KeySet) find(id, algorithm string, now time.Time) (*verifyKey, helixflo
 		return key, helixflow.AuthAccepted
 	}
 	if k.remote == nil {
+		if !k.here(now) {
+			return nil, helixflow.AuthUnavailable
+		}
 		return nil, helixflow.AuthSigner
 	}
 	switch done, verdict := k.remote.ask(id, now); verdict {

@@ -146,8 +146,12 @@ func compileIssuer(i Issuer, tenants map[string]*Rights) (*issuer, error) {
 // Authenticate returns whom the token stands for, or why for nobody, which is not
 // for the caller's eyes; AuthUnavailable is not the caller's fault. A token seen
 // within the last minute costs a hash and allocates nothing; another may wait for
-// its issuer's keys, a second at most. Safe for concurrent use.
+// its issuer's keys, a second at most. Safe for concurrent use; nil Tokens believe
+// none.
 func (t *Tokens) Authenticate(token []byte, now time.Time) (*Principal, helixflow.AuthReason) {
+	if t == nil {
+		return nil, helixflow.AuthIssuer
+	}
 	if len(token) > maxToken {
 		return nil, helixflow.AuthMalformed
 	}

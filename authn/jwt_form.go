@@ -13,6 +13,12 @@ const (
 	maxTypeBytes = 64
 )
 
+// IsToken reports whether a credential is a token rather than an API key, which
+// never has a dot in it.
+func IsToken(credential []byte) bool {
+	return bytes.IndexByte(credential, '.') >= 0 && !bytes.HasPrefix(credential, []byte(optional))
+}
+
 // presented is a token taken apart; nothing of it is believed yet.
 type presented struct {
 	header    header

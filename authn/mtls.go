@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/helixflow/helixflow"
 )
 
 const spiffeScheme = "spiffe://"
@@ -77,18 +79,34 @@ func (c *Certificates) add(r *CertificateRule, tenants map[string]*Rights, grant
 	return nil
 }
 
-// Identity is whom a chain stands for, and for how long.
+// Identity is what a client certificate is worth. The zero Identity is nothing.
 type Identity struct {
-	Who  *Principal // nil: nobody
-	Ends time.Time  // when the first certificate of the chain runs out
-	Err  error      // why nobody, for the operator
+	who  *Principal // nil: nobody
+	ends time.Time  // when the first certificate of the chain runs out; zero: it is no good at all
+	Err  error      // why it is nobody's, for the operator
+}
+
+// Good reports whether authorities that are trusted stand behind it at this moment.
+func (i *Identity) Good(now time.Time) bool { return now.Before(i.ends) }
+
+// At returns whom it stands for at this moment, or why for nobody.
+func (i *Identity) At(now time.Time) (*Principal, helixflow.AuthReason) {
+	switch {
+	case i.who == nil:
+		return nil, helixflow.AuthCertificate
+	case !i.Good(now):
+		return nil, helixflow.AuthExpired
+	}
+	return i.who, helixflow.AuthAccepted
 }
 
 // Identify verifies the chain that a client presented, leaf first, again: the
 // authorities may not be those of its handshake, and a resumed session verifies
-// nothing. It is for once per connection and snapshot; the caller holds the
-// answer's end against the clock.
+// nothing. It is for once per connection and snapshot.
 func (c *Certificates) Identify(chain []*x509.Certificate, now time.Time) Identity {
+	if len(chain) == 0 {
+		return Identity{Err: errors.New("there is none")}
+	}
 	leaf := chain[0]
 	o := x509.VerifyOptions{
 		Roots: c.roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
@@ -101,13 +119,13 @@ func (c *Certificates) Identify(chain []*x509.Certificate, now time.Time) Identi
 	if err != nil {
 		return Identity{Err: err}
 	}
-	i := Identity{Ends: leaf.NotAfter}
+	i := Identity{ends: leaf.NotAfter}
 	for _, cert := range verified[0] {
-		if cert.NotAfter.Before(i.Ends) {
-			i.Ends = cert.NotAfter
+		if cert.NotAfter.Before(i.ends) {
+			i.ends = cert.NotAfter
 		}
 	}
-	i.Who, i.Err = c.find(leaf)
+	i.who, i.Err = c.find(leaf)
 	return i
 }
 

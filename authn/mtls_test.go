@@ -93,8 +93,8 @@ func TestCertificates(t *testing.T) {
 		t.Helper()
 		i := c.Identify([]*x509.Certificate{ca.client(t, subject, uris...)}, now)
 		got := ""
-		if i.Who != nil {
-			got = strings.TrimPrefix(i.Who.KeyName, "mtls:")
+		if i.who != nil {
+			got = strings.TrimPrefix(i.who.KeyName, "mtls:")
 		}
 		assert.Equal(t, want, got, "%v", uris)
 		assert.Equal(t, want == "", i.Err != nil, "%v", i.Err)
@@ -128,7 +128,7 @@ func TestCertificates(t *testing.T) {
 	f("", pkix.Name{CommonName: "batch", OrganizationalUnit: []string{"ml"}, Organization: []string{"Acme", "Acme"}})
 
 	// What a rule narrows.
-	who := c.Identify([]*x509.Certificate{ca.client(t, nobody, "spiffe://example.org/ns/prod/sa/two")}, now).Who
+	who := c.Identify([]*x509.Certificate{ca.client(t, nobody, "spiffe://example.org/ns/prod/sa/two")}, now).who
 	assert.False(t, who.Allowed(0))
 	assert.True(t, who.Allowed(1))
 }
@@ -143,10 +143,10 @@ func TestCertificatesVerify(t *testing.T) {
 		t.Helper()
 		i := c.Identify(chain, at)
 		if want == "" {
-			require.NotNil(t, i.Who, "%v", i.Err)
+			require.NotNil(t, i.who, "%v", i.Err)
 			return
 		}
-		assert.Nil(t, i.Who)
+		assert.Nil(t, i.who)
 		assert.ErrorContains(t, i.Err, want)
 	}
 	leaf := ca.client(t, pkix.Name{}, id)
@@ -167,7 +167,7 @@ func TestCertificatesVerify(t *testing.T) {
 	}, ca, between.key)
 	i := c.Identify([]*x509.Certificate{between.client(t, pkix.Name{}, id), between.cert}, now)
 	require.NoError(t, i.Err)
-	assert.True(t, i.Ends.Equal(now.Add(time.Minute)), "%v", i.Ends)
+	assert.True(t, i.Good(now) && !i.Good(now.Add(time.Minute)))
 }
 
 func TestNewCertificatesRefuses(t *testing.T) {

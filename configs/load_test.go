@@ -40,7 +40,7 @@ func TestReference(t *testing.T) {
 	two.JWKSFile, two.Algorithms, two.Tenant = "/etc/helixflow/cluster.jwks", []string{"ES256", "EdDSA"}, "acme"
 	require.Equal(t, []Issuer{one, two}, c.Auth.JWT)
 	require.Equal(t, []Certificate{
-		{Name: "agents", SPIFFE: "spiffe://example.org/ns/agents/*", Tenant: "acme", Models: []string{"llama-*"}},
+		{Name: "agents", SPIFFE: "spiffe://example.org/ns/agents/*", Tenant: "acme", Models: []string{"gpt-4o-mini"}},
 		{Name: "batch", Subject: "CN=batch,O=Acme", Tenant: "acme"},
 	}, c.Auth.MTLS)
 	require.Equal(t, Default().Auth.Order, c.Auth.Order)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/configs"
@@ -31,6 +32,7 @@ type World struct {
 	Fallbacks *Fallbacks
 	Limits    *admission.Book
 	Lots      *Lots
+	KeySets   *authn.KeySets // nil: no issuer is asked for its keys, and no token of one that would be is believed
 	// Sim returns the base URL of the simulated engine with this name, started
 	// if need be.
 	Sim func(name string) (string, error)
@@ -77,7 +79,10 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 	}
 	s.book = w.Limits
 	s.addLimits(cfg, w.Limits)
-	return s, s.addTenants(cfg)
+	if err := s.addTenants(cfg); err != nil {
+		return nil, err
+	}
+	return s, s.addIdentity(cfg, w)
 }
 
 func (s *Snapshot) compileWebsockets(cfg *configs.Config) {

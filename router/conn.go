@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/framing"
 )
@@ -52,9 +54,12 @@ type clientConn struct {
 	srv        *Server
 	accepted   time.Time
 	raw        net.Conn
-	nc         net.Conn      // raw, or TLS over it
-	br         *bufio.Reader // nil while nothing is read
-	large      bool          // br is larger than those in the pool
+	nc         net.Conn            // raw, or TLS over it
+	chain      []*x509.Certificate // what the client presented, leaf first
+	identity   authn.Identity      // what that is worth
+	identityBy *authn.Certificates // under this plan's rules
+	br         *bufio.Reader       // nil while nothing is read
+	large      bool                // br is larger than those in the pool
 	head       fasthttp.RequestHeader
 	body       framing.Body // of the request being served
 	served     bool         // a request has come before
@@ -71,8 +76,11 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBu
 func (c *clientConn) serve() {
 	defer c.end()
 	c.armRead(time.Now(), headerTime)
-	if t, ok := c.nc.(*tls.Conn); ok && t.Handshake() != nil {
-		return
+	if t, ok := c.nc.(*tls.Conn); ok {
+		if t.Handshake() != nil {
+			return
+		}
+		c.chain = t.ConnectionState().PeerCertificates
 	}
 	for c.await() {
 		c.exchange()

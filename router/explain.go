@@ -89,6 +89,12 @@ func (e *Exchange) identify(q *Question) (hint string, err error) {
 		e.client.credential, e.client.credentialSent = []byte(q.Credential.Reveal()), true
 		p, reason := e.recognize()
 		if reason != helixflow.AuthAccepted {
+			switch {
+			case reason == helixflow.AuthUnavailable:
+				return authn.Explain(reason), errIdentity
+			case authn.IsToken(e.client.credential):
+				return authn.Explain(reason), errToken
+			}
 			return e.snap.whyRefused(q.Credential, q.Now), authn.ErrUnauthenticated
 		}
 		e.principal = p

@@ -67,6 +67,10 @@ func (e *Exchange) authenticate() error {
 	if e.client.ambiguous {
 		return errTwoCredentials
 	}
+	if e.lacksCertificate() {
+		e.conn.closing = true // the next connection is asked for one
+		return e.refuse(helixflow.AuthCertificate)
+	}
 	p, reason := e.recognize()
 	if reason != helixflow.AuthAccepted {
 		return e.refuse(reason)

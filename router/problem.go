@@ -180,9 +180,25 @@ func appendRetryHeaders(dst []byte, p *helixflow.Error) []byte {
 	return append(dst, "\r\n"...)
 }
 
+// appendChallenge appends how to say who one is (RFC 9110, section 11.6.1; RFC 6750,
+// section 3); sent tells whether a credential came.
+func appendChallenge(dst []byte, p *helixflow.Error, sent bool) []byte {
+	if p.Kind != helixflow.KindUnauthenticated {
+		return dst
+	}
+	dst = append(dst, `WWW-Authenticate: Bearer realm="helixflow"`...)
+	if sent {
+		dst = append(dst, `, error="invalid_token"`...)
+	}
+	return append(dst, "\r\n"...)
+}
+
 // Predeclared errors of the hot path.
 var (
 	errNoCredential   = &helixflow.Error{Kind: helixflow.KindUnauthenticated, Public: "You didn't provide an API key. Send it in the Authorization header: Authorization: Bearer YOUR_KEY."}
+	errToken          = &helixflow.Error{Kind: helixflow.KindUnauthenticated, Public: "The access token is not valid."}
+	errCertificate    = &helixflow.Error{Kind: helixflow.KindUnauthenticated, Public: "The client certificate is not one of a caller known here."}
+	errIdentity       = &helixflow.Error{Kind: helixflow.KindIdentityUnavailable, RetryAfter: time.Second}
 	errTwoCredentials = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "A header that carries credentials stands twice."}
 	errKeyInQuery     = &helixflow.Error{Kind: helixflow.KindKeyInQuery}
 	errNotFound       = &helixflow.Error{Kind: helixflow.KindNotFound}

@@ -20,7 +20,7 @@ import (
 type Snapshot struct {
 	generation uint64
 	keyring    *authn.Keyring
-	anonymous  *authn.Principal // nil: nobody without a key
+	anonymous  *authn.Principal // nil: nobody without a credential
 	names      map[string]*publicName
 	listed     []*publicName // in the configuration's order
 	catchAll   *publicName   // the model "*"; nil without one
@@ -39,6 +39,14 @@ type Snapshot struct {
 
 	lifetimes    map[string]time.Duration // of answers to idempotency keys, by tenant; none for those without
 	answersLimit int64                    // bytes, for all of them
+
+	tokens  *authn.Tokens   // nil: none are believed
+	keySets []*authn.KeySet // that are fetched for them
+
+	certificates        *authn.Certificates // nil: clients are asked for none
+	certificateRequired bool
+	certificateNames    bool // one may say who asks,
+	certificateFirst    bool // and counts more than what headers say
 
 	authFailures int // that an address may make in a minute; 0: no bound
 }
@@ -150,6 +158,10 @@ func (s *Snapshot) Generation() uint64 { return s.generation }
 
 // Keys is how many API keys the plan knows.
 func (s *Snapshot) Keys() int { return s.keyring.Len() }
+
+// RetainKeys tells the key sets which of them this plan uses; the others are no
+// longer fetched.
+func (s *Snapshot) RetainKeys(k *authn.KeySets) { k.Retain(s.keySets...) }
 
 // Retain puts the plan's limits into force and tells the fleet which endpoints it
 // uses; the others are drained.

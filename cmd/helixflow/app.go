@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow/admin"
+	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/bench/sim"
 	"github.com/helixflow/helixflow/configs"
@@ -37,6 +38,7 @@ type app struct {
 	metrics   *metric.Metrics
 	fleet     *backends.Fleet
 	fallbacks router.Fallbacks
+	keySets   *authn.KeySets
 	limits    admission.Book
 	lots      router.Lots
 	engines   map[string]*sim.Running // simulated backends, by name
@@ -78,6 +80,8 @@ func newApp(cfg *configs.Config, settings ServeCmd, log *slog.Logger, level *slo
 	a.metrics.Limits(func() []metric.Rejections { return router.LimitRejections(&a.limits) })
 	a.fleet = backends.NewFleet(a.metrics)
 	a.fleet.OnTransition(a.logTransition)
+	a.keySets = authn.NewKeySets(log)
+	a.metrics.Issuers(func() []metric.Issuer { return issuerFigures(a.keySets) })
 	if err := a.wire(cfg); err != nil {
 		a.close()
 		return nil, err
@@ -213,6 +217,7 @@ func (a *app) close() {
 	if err := a.access.Close(); err != nil {
 		a.log.Warn("cannot close the access log", "error", err)
 	}
+	a.keySets.Close()
 	a.fleet.Close()
 	for _, e := range a.engines {
 		_ = e.Close()

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow/admin"
+	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/metric"
@@ -151,9 +153,15 @@ func (c *ExplainCmd) offline(env *Env, q router.Question) (*router.Explanation, 
 	metrics := metric.New()
 	fleet := backends.NewFleet(metrics)
 	defer fleet.Close()
+	var keySets *authn.KeySets // only for a token the keys of its issuer are fetched
+	if authn.IsToken([]byte(q.Credential.Reveal())) {
+		keySets = authn.NewKeySets(slog.New(slog.DiscardHandler))
+		defer keySets.Close()
+	}
 	snapshot, err := router.Compile(cfg, router.World{
 		Fleet: fleet, Metrics: metrics, Fallbacks: new(router.Fallbacks), Limits: new(admission.Book), Lots: new(router.Lots),
-		Sim: func(string) (string, error) { return "http://127.0.0.1:9", nil }, // never asked
+		KeySets: keySets,
+		Sim:     func(string) (string, error) { return "http://127.0.0.1:9", nil }, // never asked
 	}, 0)
 	if err != nil {
 		return nil, err

@@ -70,6 +70,7 @@ func (a *app) reloadLocked() (admin.Reloaded, error) {
 	if err := a.enforce(next, generation); err != nil {
 		return admin.Reloaded{}, err
 	}
+	a.keySets.Refresh()
 	return admin.Reloaded{Generation: generation, Changes: changes}, nil
 }
 
@@ -80,6 +81,7 @@ func (a *app) enforce(cfg *configs.Config, generation uint64) error {
 	if err != nil {
 		if a.snapshot != nil {
 			a.snapshot.Retain(a.fleet) // let go of what was adopted for nothing
+			a.snapshot.RetainKeys(a.keySets)
 		}
 		return err
 	}
@@ -89,6 +91,7 @@ func (a *app) enforce(cfg *configs.Config, generation uint64) error {
 	a.level.Set(levelOf(cfg.Log.Level))
 	a.edge.Publish(next.snapshot)
 	next.snapshot.Retain(a.fleet)
+	next.snapshot.RetainKeys(a.keySets)
 	a.snapshot = next.snapshot
 	a.metrics.Generation(generation)
 	a.metrics.Keyring(next.snapshot.Keys())
@@ -107,7 +110,7 @@ func (a *app) prepare(cfg *configs.Config, generation uint64) (p prepared, err e
 	if p.certs, err = loadCertificate(cfg.Server.TLS); err != nil {
 		return p, err
 	}
-	world := router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Limits: &a.limits, Lots: &a.lots, Sim: a.engine}
+	world := router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Limits: &a.limits, Lots: &a.lots, KeySets: a.keySets, Sim: a.engine}
 	if p.snapshot, err = router.Compile(cfg, world, generation); err != nil {
 		return p, err
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"os"
 	"time"
 
 	"github.com/helixflow/helixflow/admin"
@@ -17,6 +18,7 @@ import (
 	"github.com/helixflow/helixflow/bench/sim"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/build"
+	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/router"
 )
@@ -26,7 +28,7 @@ func (a *app) wire(cfg *configs.Config) error {
 	s := cfg.Server
 	o := router.Options{MaxHeader: int(s.MaxHeader), HalfClose: s.HalfClose, SpoolDir: s.SpoolDir, Metrics: a.metrics, Log: a.log}
 	if s.TLS.Cert != "" {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: a.certificateNow}
+		o.TLS = &tls.Config{GetConfigForClient: a.tlsNow}
 	}
 	var err error
 	if a.edge, err = router.NewServer(o); err != nil {
@@ -53,8 +55,11 @@ func (a *app) wire(cfg *configs.Config) error {
 	return a.enforce(cfg, 1)
 }
 
-// certificate is what clients are shown; nil for plain HTTP.
-type certificate struct{ pair tls.Certificate }
+// certificate is what clients are shown, and perhaps asked for; nil for plain HTTP.
+type certificate struct {
+	pair   tls.Certificate
+	config *tls.Config
+}
 
 // loadCertificate reads the files of t; nil when it names none.
 func loadCertificate(t configs.ServerTLS) (*certificate, error) {
@@ -68,7 +73,23 @@ func loadCertificate(t configs.ServerTLS) (*certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot load server.tls from %s and %s: %w", t.Cert, t.Key, err)
 	}
-	return &certificate{pair: pair}, nil
+	c := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{pair}}
+	if t.ClientAuth == "off" {
+		return &certificate{pair, c}, nil
+	}
+	c.ClientAuth = tls.VerifyClientCertIfGiven
+	if t.ClientAuth == "required" {
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	authorities, err := os.ReadFile(t.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("cannot load server.tls.client_ca: %w", err)
+	}
+	c.ClientCAs = x509.NewCertPool()
+	if !c.ClientCAs.AppendCertsFromPEM(authorities) {
+		return nil, fmt.Errorf("cannot load server.tls.client_ca: %s holds no certificate", t.ClientCA)
+	}
+	return &certificate{pair, c}, nil
 }
 
 // end is when the certificate runs out; zero without one.
@@ -79,12 +100,21 @@ func (c *certificate) end() time.Time {
 	return c.pair.Leaf.NotAfter
 }
 
-// certificateNow is the certificate of the plan in force.
-func (a *app) certificateNow(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// tlsNow is the TLS of the plan in force.
+func (a *app) tlsNow(*tls.ClientHelloInfo) (*tls.Config, error) {
 	if c := a.certs.Load(); c != nil {
-		return &c.pair, nil
+		return c.config, nil
 	}
 	return nil, errors.New("no certificate: TLS was switched off and waits for a restart")
+}
+
+// issuerFigures is what a scrape shows of the keys of issuers.
+func issuerFigures(k *authn.KeySets) []metric.Issuer {
+	var list []metric.Issuer
+	for name, f := range k.Figures() {
+		list = append(list, metric.Issuer{Name: name, Keys: f.Keys, LastFetch: f.LastGood, Fetched: f.Fetched, Failed: f.Failed})
+	}
+	return list
 }
 
 // engine starts the simulated engine with this name, once, and returns its URL.

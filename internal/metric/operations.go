@@ -21,6 +21,7 @@ type operations struct {
 	accessLog    func() (written, dropped, failures uint64)
 	rejections   func() []Rejections
 	queues       func() []QueueCounts
+	issuers      func() []Issuer
 }
 
 // QueueCounts are how many requests wait for room in a pool, and what became of
@@ -160,6 +161,7 @@ func (o *operations) write(t *text) {
 			t.sampleFloat(tlsCertificateDays.name, time.Until(end).Hours()/24, "listener", listener)
 		}
 	}
+	o.writeIssuers(t)
 	if o.accessLog != nil {
 		written, dropped, failures := o.accessLog()
 		t.family(accessLogLines)

@@ -49,6 +49,9 @@ var (
 	authFailures        = family{"helixflow_auth_failures_total", "counter", "Requests whose credential was not accepted, by the reason, which their callers do not learn."}
 	authThrottled       = family{"helixflow_auth_throttled_total", "counter", "Those of them that were told to wait, since too many came from their address."}
 	keyringKeys         = family{"helixflow_keyring_keys", "gauge", "API keys in force, revoked and expired ones included."}
+	issuerKeys          = family{"helixflow_issuer_keys", "gauge", "Keys of an issuer of tokens that are here, of those that are fetched."}
+	issuerLastFetch     = family{"helixflow_issuer_keys_last_fetch_timestamp_seconds", "gauge", "When they were fetched last. They are believed for a day; alert after an hour."}
+	issuerFetches       = family{"helixflow_issuer_key_fetches_total", "counter", "Fetches of an issuer's keys, by whether they brought any (done) or the old ones stay (failed)."}
 	panics              = family{"helixflow_panics_total", "counter", "Panics that were caught."}
 )
 
