@@ -95,9 +95,11 @@ func (e *Exchange) refuse(reason helixflow.AuthReason) error {
 	switch {
 	case reason == helixflow.AuthAddress:
 		return errAddress
+	case reason == helixflow.AuthCertificate:
+		return errCertificate
 	case authn.IsToken(e.client.credential):
 		return errToken
-	case len(e.client.credential) == 0:
+	case len(e.client.credential) == 0: // a certificate's time is over
 		return errCertificate
 	}
 	return authn.ErrUnauthenticated
