@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	refreshEvery   = 10 * time.Minute // give or take a tenth, so that routers do not ask in step
-	retryFirst     = 5 * time.Second  // after a failure, doubling to
-	retryLast      = 5 * time.Minute
-	askEvery       = 30 * time.Second // fetches that requests cause by naming unknown keys
-	askAfterError  = 5 * time.Second  // likewise, after a fetch that failed
-	keyWait        = time.Second      // how long a request waits for a fetch
-	maxWaiting     = 64               // requests that wait for one issuer
-	staleAlarm     = time.Hour        // without news, the log says so as an error
-	staleLimit     = 24 * time.Hour   // without news, the keys are believed no more
-	unknownFor     = time.Minute      // how long an unknown key id is remembered,
-	maxUnknown     = 1000             // and how many are
-	refreshAtLeast = time.Second      // between two fetches that reloads ask for
+	refreshEvery  = 10 * time.Minute // give or take a tenth, so that routers do not ask in step
+	retryFirst    = 5 * time.Second  // after a failure, doubling to
+	retryLast     = 5 * time.Minute
+	askEvery      = 30 * time.Second // fetches that requests cause by naming unknown keys
+	askAfterError = 5 * time.Second  // likewise, after a fetch that failed
+	keyWait       = time.Second      // how long a request waits for a fetch
+	maxWaiting    = 64               // requests that wait for one issuer
+	staleAlarm    = time.Hour        // without news, the log says so as an error
+	staleLimit    = 24 * time.Hour   // without news, the keys are believed no more
+	unknownFor    = time.Minute      // how long an unknown key id is remembered,
+	maxUnknown    = 1000             // and how many are
+	fetchesApart  = time.Second      // at least, whoever asks for them
 )
 
 // KeySet is the keys of one issuer. Make it with ParseKeySet, or have KeySets
@@ -187,6 +187,7 @@ func (k *KeySet) run(ctx context.Context) {
 	began := time.Now()
 	retry := retryFirst
 	for {
+		last := time.Now()
 		var next time.Duration
 		if err := k.refresh(ctx); err == nil {
 			next, retry = jitter(refreshEvery), retryFirst
@@ -201,7 +202,13 @@ func (k *KeySet) run(ctx context.Context) {
 			return
 		case <-due.C:
 		case <-k.remote.wanted:
-			due.Stop()
+			due.Reset(max(time.Until(last.Add(fetchesApart)), 0))
+			select {
+			case <-ctx.Done():
+				due.Stop()
+				return
+			case <-due.C:
+			}
 		}
 	}
 }
@@ -300,20 +307,11 @@ func (r *remote) ask(id string, now time.Time) (<-chan struct{}, askVerdict) {
 	return r.running, askWait
 }
 
-// want wakes run.
+// want has run fetch the keys soon, if not this moment.
 func (r *remote) want() {
 	select {
 	case r.wanted <- struct{}{}:
 	default: // it has been woken
-	}
-}
-
-// refreshNow fetches the keys soon, for an operator who reloads.
-func (r *remote) refreshNow(now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.running == nil && !now.Before(r.closed.Add(refreshAtLeast-askEvery)) {
-		r.want()
 	}
 }
 

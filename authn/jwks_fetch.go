@@ -85,7 +85,7 @@ func (s *KeySets) Refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.sets {
-		k.remote.refreshNow(time.Now())
+		k.remote.want()
 	}
 }
 

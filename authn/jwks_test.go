@@ -237,19 +237,21 @@ func TestKeysRotate(t *testing.T) {
 	})
 }
 
-// A reload is enough to make a withdrawn key stop.
-func TestRefreshNow(t *testing.T) {
+// A reload is enough to make a withdrawn key stop, and many of them are one fetch a second.
+func TestWantedFetch(t *testing.T) {
 	p := &idProvider{}
 	key := newEd(t)
 	p.publish(jwk("a", key))
 	inBubble(t, p, func(k *KeySet, _ *bytes.Buffer) {
 		p.publish(jwk("b", key))
-		k.remote.refreshNow(time.Now())
-		synctest.Wait()
+		for range 10 {
+			k.remote.want()
+			synctest.Wait()
+		}
 		assert.EqualValues(t, 1, p.fetches.Load(), "not twice in a second")
-		time.Sleep(2 * time.Second)
-		k.remote.refreshNow(time.Now())
+		time.Sleep(time.Second)
 		synctest.Wait()
+		assert.EqualValues(t, 2, p.fetches.Load())
 		assert.Equal(t, "signer", outcomeOfFind(k, "a"))
 		assert.Equal(t, "accepted", outcomeOfFind(k, "b"))
 	})

@@ -67,12 +67,8 @@ type Tokens struct {
 // issuer is an Issuer, compiled.
 type issuer struct {
 	Issuer
-	checks   []jwt.ParserOption
-	tenants  map[string]*Rights // by the claim's value; or those of Tenant under ""
-	tenant   []string           // path of TenantClaim
-	roles    []string           // path of RolesClaim
-	name     []string           // path of NameClaim
-	required [][]string
+	checks  []jwt.ParserOption
+	tenants map[string]*Rights // by the claim's value; or those of Tenant under ""
 }
 
 // narrowing is what tokens have in common that share their rights.
@@ -117,14 +113,10 @@ func compileIssuer(i Issuer, tenants map[string]*Rights) (*issuer, error) {
 	c := &issuer{
 		Issuer:  i,
 		tenants: make(map[string]*Rights),
-		tenant:  claimPath(i.TenantClaim), roles: claimPath(i.RolesClaim), name: claimPath(i.NameClaim),
 		checks: []jwt.ParserOption{
 			jwt.WithIssuer(i.Name), jwt.WithAudience(i.Audiences...),
 			jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(i.Leeway),
 		},
-	}
-	for _, name := range i.Required {
-		c.required = append(c.required, claimPath(name))
 	}
 	named := i.Tenants
 	switch {
@@ -221,8 +213,8 @@ func (i *issuer) validate(c *claims, now time.Time) helixflow.AuthReason {
 	case c.exp.After(now.Add(i.MaxLifetime + i.Leeway)), c.iat != nil && c.exp.Sub(c.iat.Time) > i.MaxLifetime:
 		return helixflow.AuthLifetime
 	}
-	for _, path := range i.required {
-		if raw := c.value(path); raw == nil || string(raw) == "null" {
+	for _, name := range i.Required {
+		if raw := c.value(name); raw == nil || string(raw) == "null" {
 			return helixflow.AuthClaim
 		}
 	}
@@ -234,7 +226,7 @@ func (i *issuer) validate(c *claims, now time.Time) helixflow.AuthReason {
 func (t *Tokens) principal(i *issuer, c *claims) (*Principal, helixflow.AuthReason) {
 	value, ok := "", true
 	if i.Tenant == "" {
-		value, ok = stringOf(c.value(i.tenant))
+		value, ok = stringOf(c.value(i.TenantClaim))
 	}
 	rights := i.tenants[value]
 	if !ok || rights == nil {
@@ -252,7 +244,7 @@ func (t *Tokens) principal(i *issuer, c *claims) (*Principal, helixflow.AuthReas
 
 // rolesOf are the issuer's roles that the token has, a bit for each.
 func (i *issuer) rolesOf(c *claims) (roles uint64) {
-	words := c.words(i.roles)
+	words := c.words(i.RolesClaim)
 	for n, r := range i.Roles {
 		if slices.Contains(words, r.Name) {
 			roles |= 1 << n
@@ -298,7 +290,7 @@ func (i *issuer) nameOf(c *claims) string {
 		sum := sha256.Sum256([]byte(i.Issuer.Name + "\x00" + subject))
 		return prefix + base64.RawURLEncoding.EncodeToString(sum[:12])
 	}
-	value, _ := stringOf(c.value(i.name))
+	value, _ := stringOf(c.value(i.NameClaim))
 	name := []byte(value[:min(len(value), maxName)])
 	for j, b := range name {
 		if !allBase62(name[j:j+1]) && !slices.Contains([]byte("._-@:+"), b) {

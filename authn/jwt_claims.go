@@ -64,44 +64,41 @@ func dateOf(raw json.RawMessage) (*jwt.NumericDate, bool) {
 	return &jwt.NumericDate{Time: time.Unix(int64(whole), int64(part*1e9))}, true
 }
 
-// value is the claim that path leads to, nil when there is none. Objects on the
-// way are read as strictly as the token itself.
-func (c *claims) value(path []string) json.RawMessage {
+// value is the claim of this name, nil when there is none. A dot in it goes into
+// an object, unless the whole name up to there, or to a later dot, is a claim's:
+// "realm_access.roles", "https://example.com/org", "kubernetes.io.namespace".
+// Objects on the way are read as strictly as the token itself.
+func (c *claims) value(name string) json.RawMessage {
 	at := c.all
-	for i, name := range path {
-		raw := at[name]
-		if i == len(path)-1 || raw == nil {
+	for {
+		end := len(name)
+		for end > 0 && at[name[:end]] == nil {
+			end = strings.LastIndexByte(name[:end], '.')
+		}
+		if end <= 0 {
+			return nil
+		}
+		raw := at[name[:end]]
+		if end == len(name) {
 			return raw
 		}
 		var err error
 		if at, err = members(raw); err != nil {
 			return nil
 		}
+		name = name[end+1:]
 	}
-	return nil
 }
 
 // words are the strings of a claim: a list of them, or one with spaces between
 // as in scope (RFC 8693, section 4.2).
-func (c *claims) words(path []string) []string {
-	raw := c.value(path)
+func (c *claims) words(name string) []string {
+	raw := c.value(name)
 	if text, ok := stringOf(raw); ok {
 		return strings.Fields(text)
 	}
 	list, _ := stringsOf(raw)
 	return list
-}
-
-// claimPath is where the name of a claim leads: a dot goes into an object, but
-// for names that are URLs, which have dots of their own.
-func claimPath(name string) []string {
-	if name == "" {
-		return nil
-	}
-	if strings.Contains(name, "://") {
-		return []string{name}
-	}
-	return strings.Split(name, ".")
 }
 
 // GetExpirationTime implements jwt.Claims.

@@ -349,6 +349,33 @@ func TestTokenNames(t *testing.T) {
 	assert.Equal(t, "acme", token("email_verified", true, "act", map[string]string{"sub": "x"}))
 }
 
+// Names with dots lead into objects, or are names with dots.
+func TestClaimNames(t *testing.T) {
+	f := func(body, name, want string) {
+		t.Helper()
+		c, ok := parseClaims([]byte(body))
+		require.True(t, ok)
+		assert.Equal(t, want, string(c.value(name)), name)
+	}
+	const body = `{"a":{"b":{"c":1},"b.c":2},"a.b":{"x":3},"https://e.com/o":"o","k.io":{"ns":"n","p.q":{"r":4}},"s":"t","":5,"dup":{"x":1,"x":2}}`
+	f(body, "a", `{"b":{"c":1},"b.c":2}`)
+	f(body, "a.b", `{"x":3}`)
+	f(body, "a.b.x", "3")
+	f(body, "a.b.c", "") // a.b is a claim, and has no c
+	f(body, "https://e.com/o", `"o"`)
+	f(body, "https://e.com/p", "")
+	f(body, "k.io.ns", `"n"`)
+	f(body, "k.io.p.q.r", "4")
+	f(body, "k.io.p.q.s", "")
+	f(body, "s.t", "")
+	f(body, "", "")
+	f(body, ".", "")
+	f(body, ".a", "")
+	f(body, "a.", "")
+	f(body, "dup.x", "")
+	f(body, "x", "")
+}
+
 // A token seen before is checked again for all that may have changed.
 func TestSeenTokens(t *testing.T) {
 	key, other := newEd(t), newEd(t)

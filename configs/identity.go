@@ -71,7 +71,7 @@ func issuerKeys(i *Issuer) object {
 		{name: "algorithms", value: choiceList{&i.Algorithms, algorithms}, doc: "How its tokens may be signed."},
 		{name: "type", value: text{&i.Type}, doc: "The header typ that its tokens must have, such as at+jwt; none, JWT or at+jwt when empty."},
 		{name: "tenant", value: text{&i.Tenant}, doc: "The tenant of all its tokens; or tenant_claim."},
-		{name: "tenant_claim", value: text{&i.TenantClaim}, doc: "The claim that names the tenant; a dot goes into an object, unless the name is a URL."},
+		{name: "tenant_claim", value: text{&i.TenantClaim}, doc: "The claim that names the tenant; a dot in it goes into an object, where no claim has that name whole."},
 		{name: "tenants", value: list[ClaimTenant]{&i.Tenants, "tenant", claimTenantID, zero[ClaimTenant], claimTenantKeys, 1, 0}, doc: "Which values of tenant_claim mean which tenant: no other may be named. When absent the value is a tenant's name, any of them."},
 		{name: "roles_claim", value: text{&i.RolesClaim}, doc: "The claim that holds roles or scopes: a list, or words with spaces between."},
 		{name: "roles", value: list[Role]{&i.Roles, "role", roleID, zero[Role], roleKeys, 1, maxRoles}, doc: "What roles give: a token needs one of them, and several add up."},

@@ -32,7 +32,12 @@ func (w *world) dial(ts *testscript.TestScript, addr string, overTLS bool) *clie
 	ts.Check(err)
 	c := &client{Conn: plain, tcp: plain.(*net.TCPConn)}
 	if overTLS {
-		c.Conn = tls.Client(plain, &tls.Config{RootCAs: w.roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12})
+		config := &tls.Config{RootCAs: w.roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
+		if w.shown != nil {
+			// Whatever authorities the router names.
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return w.shown, nil }
+		}
+		c.Conn = tls.Client(plain, config)
 	}
 	c.br = bufio.NewReader(c.Conn)
 	return c

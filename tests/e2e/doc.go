@@ -25,8 +25,17 @@
 //	fake down [-reset] NAME · fake up NAME · fake forget NAME
 //	fake expect NAME WHAT=N...           requests, conns, open, left, queued, with = < > <= >=; waits up to 5 s
 //	fake last [-back N] NAME             the last request's head and body become stdout, or those of the N-th before it
+//	idp start [-tls] [-at ADDR] NAME     an issuer of tokens; sets NAME to its URL and NAME_ADDR to its address
+//	idp publish NAME KID...              its keys from now on, RSA for one, P-256 for others; one by default
+//	idp answers NAME [html|empty|500]    instead of its keys; nothing for the keys
+//	idp expect NAME N                    so often were they fetched
+//	idp stop NAME
+//	token [-kid K] [-typ T] VAR IDP CLAIM=VALUE...  sets VAR to a token of it; VALUE is JSON, a word or, from now, a duration
+//	authority NAME                       an authority for client certificates, in NAME.crt
+//	client [-spiffe ID] [-cn NAME] NAME AUTHORITY   a client certificate
 //	http [FLAGS] METHOD ADDR/PATH [BODY|@FILE]  one request; the answer becomes stdout, "[cut: why]" behind it if it was cut
 //	    -key K   instead of KEY; '' for none         -H 'N: V'   more headers
+//	    -cert NAME  show this client certificate, over TLS
 //	    -tls     -hex  BODY is hexadecimal           -fill SIZE  a chat body of that size
 //	    -form NAME=VALUE or NAME=@FILE, or @300KiB: a multipart form instead of BODY, its parts in this order
 //	    -chunked send BODY chunked                   -within D   the whole answer

@@ -27,6 +27,7 @@ import (
 // httpFlags are the flags of the http command.
 type httpFlags struct {
 	key, fill, bg, out string
+	cert               string
 	has                string
 	header, form       list
 	tls, hex, chunked  bool
@@ -54,12 +55,17 @@ func (w *world) http(ts *testscript.TestScript, neg bool, args []string) {
 		f.Var(&o.header, "H", "")
 		f.Var(&o.form, "form", "")
 		f.BoolVar(&o.tls, "tls", false, "")
+		f.StringVar(&o.cert, "cert", "", "")
 		f.BoolVar(&o.hex, "hex", false, "")
 		f.BoolVar(&o.chunked, "chunked", false, "")
 		f.DurationVar(&o.within, "within", o.within, "")
 		f.IntVar(&o.n, "n", 1, "")
 	})
 	addr, r := w.request(ts, o, args)
+	w.shown = nil
+	if o.cert != "" {
+		w.shown, o.tls = get(ts, w.clients, o.cert), true
+	}
 	c := w.dial(ts, addr, o.tls)
 	if o.bg != "" {
 		w.background(ts, c, o, r)

@@ -43,12 +43,19 @@ type world struct {
 	pending map[string]*pending
 	tls     *tls.Config // of servers; nil before cert
 	roots   *x509.CertPool
+
+	idps        map[string]*idp
+	authorities map[string]*tls.Certificate
+	clients     map[string]*tls.Certificate
+	shown       *tls.Certificate // the client's, to whom it connects over TLS; nil for none
+	secrets     []string         // besides keys, what no router may print
 }
 
 func newWorld(b *bench, t testing.TB) *world {
 	return &world{
 		bench: b, t: t, vars: map[string]string{},
 		routers: map[string]*process{}, fakes: map[string]*fakellm.Server{}, pending: map[string]*pending{},
+		idps: map[string]*idp{}, authorities: map[string]*tls.Certificate{}, clients: map[string]*tls.Certificate{},
 	}
 }
 
@@ -64,6 +71,9 @@ func (w *world) close() {
 	for _, f := range w.fakes {
 		f.Close()
 	}
+	for _, p := range w.idps {
+		_ = p.server.Close()
+	}
 }
 
 // inspect fails the test for what no router may ever print.
@@ -74,7 +84,7 @@ func (w *world) inspect(name string, p *process) {
 			w.t.Errorf("router %s printed %q:\n%s", name, word, said)
 		}
 	}
-	for _, key := range []string{w.vars["KEY"], w.vars["KEY2"]} {
+	for _, key := range append(w.secrets, w.vars["KEY"], w.vars["KEY2"]) {
 		if strings.Contains(said, key) {
 			w.t.Errorf("router %s printed a key:\n%s", name, said)
 		}
