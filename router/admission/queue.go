@@ -226,12 +226,19 @@ func (w *Waiter) before(o *Waiter) bool {
 
 func (w *Waiter) moved(to int) { w.at = to }
 
-// pile is a heap for package container/heap whose elements know where they are:
-// -1 once they are out.
-type pile[T interface {
+// piled is what lies in a pile and knows where: at -1 once it is out.
+type piled[T any] interface {
 	before(T) bool
 	moved(to int)
-}] []T
+}
+
+var (
+	_ piled[*tenant] = (*tenant)(nil)
+	_ piled[*Waiter] = (*Waiter)(nil)
+)
+
+// pile is a heap for package container/heap.
+type pile[T piled[T]] []T
 
 func (p pile[T]) Len() int           { return len(p) }
 func (p pile[T]) Less(i, j int) bool { return p[i].before(p[j]) }
