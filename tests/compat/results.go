@@ -50,13 +50,11 @@ func writeResults(dir string, ran map[string]Result) error {
 		return err
 	}
 	for name, r := range ran {
-		outcomes := maps.Clone(all[name].Outcomes)
-		if outcomes == nil {
-			outcomes = make(map[string]string)
+		if last := all[name]; maps.Equal(last.Versions, r.Versions) {
+			maps.Copy(last.Outcomes, r.Outcomes)
+			r.Outcomes = last.Outcomes
+			maps.DeleteFunc(r.Outcomes, func(name string, _ string) bool { return !isCase(name) })
 		}
-		maps.Copy(outcomes, r.Outcomes)
-		maps.DeleteFunc(outcomes, func(name string, _ string) bool { return !isCase(name) })
-		r.Outcomes = outcomes
 		all[name] = r
 	}
 	maps.DeleteFunc(all, func(name string, _ Result) bool {

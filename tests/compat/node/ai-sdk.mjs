@@ -4,19 +4,16 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import {
   APICallError, Output, RetryError, embedMany, generateText, jsonSchema, streamText, tool,
 } from "ai";
-import { Person, leaving, user, weather } from "./world.mjs";
+import { Person, leaving, textAlone, user, weather } from "./world.mjs";
 
 export const packages = ["@ai-sdk/openai-compatible", "ai"];
 
 const chatOnly = "its provider has chat, completions and embeddings alone";
-const numbers = "it asks for vectors as numbers";
 
 export const lacks = {
+  ...textAlone(chatOnly),
   "respond": chatOnly, "respond-stream": chatOnly, "structured-responses": chatOnly,
-  "models": chatOnly, "model": chatOnly, "moderate": chatOnly, "post": chatOnly,
-  "speak": chatOnly, "transcribe": chatOnly, "transcribe-stream": chatOnly, "translate": chatOnly,
-  "realtime": chatOnly, "respond-socket": chatOnly,
-  "encoding": numbers,
+  "encoding": "it asks for vectors as numbers",
   "x-should-retry": "it goes by the status alone",
   "retry-count": "it does not number its tries",
 };

@@ -2,18 +2,13 @@
 
 import { HumanMessage, ToolMessage } from "@langchain/core/messages";
 import { ChatOpenAI, OpenAI, OpenAIEmbeddings } from "@langchain/openai";
-import { Person, leaving, weather } from "./world.mjs";
+import { Person, leaving, textAlone, weather } from "./world.mjs";
 
 export const packages = ["@langchain/openai", "@langchain/core", "openai"];
 
-const noSuch = "it has chat models, completions and embeddings alone";
-const ownSchedule = "it waits by a schedule of its own";
-
 export const lacks = {
-  "models": noSuch, "model": noSuch, "moderate": noSuch, "post": noSuch,
-  "speak": noSuch, "transcribe": noSuch, "transcribe-stream": noSuch, "translate": noSuch,
-  "realtime": noSuch, "respond-socket": noSuch,
-  "retry-after": ownSchedule,
+  ...textAlone("it has chat models, completions and embeddings alone"),
+  "retry-after": "it waits by a schedule of its own",
   "x-should-retry": "it goes by the status alone",
   "retry-count": "it does not number its tries",
 };

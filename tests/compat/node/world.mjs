@@ -18,3 +18,10 @@ export const weather = {
 
 /** Aborted after so long; never when the order does not say so. */
 export const leaving = (o) => (o.leave_ms ? AbortSignal.timeout(o.leave_ms) : undefined);
+
+/** What the frameworks lack, whose subject is text, each with the reason. */
+export const textAlone = (reason) =>
+  Object.fromEntries([
+    "models", "model", "moderate", "post", "speak", "transcribe", "transcribe-stream", "translate",
+    "realtime", "respond-socket",
+  ].map((verb) => [verb, reason]));

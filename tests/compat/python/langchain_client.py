@@ -5,10 +5,7 @@ import json
 import openai
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
-from world import TOOL, Person, failure, given, leave
-
-NO_SUCH = "it has chat models, completions and embeddings alone"
-
+from world import TEXT_ALONE, TOOL, Person, failure, given, leave
 
 def settings(o: dict) -> dict:
     return {"model": o["model"], "api_key": o["key"], "base_url": o["base_url"], "max_retries": o["retries"], "timeout": 20}
@@ -33,18 +30,7 @@ def take_calls(message) -> list:
 class Client:
     PACKAGES = ["langchain-openai", "langchain-core", "openai"]
     ERRORS = (openai.OpenAIError, ValueError)  # the latter for events of the Responses API that are errors
-    LACKS = {
-        "models": NO_SUCH,
-        "model": NO_SUCH,
-        "moderate": NO_SUCH,
-        "post": NO_SUCH,
-        "speak": NO_SUCH,
-        "transcribe": NO_SUCH,
-        "transcribe-stream": NO_SUCH,
-        "translate": NO_SUCH,
-        "realtime": NO_SUCH,
-        "respond-socket": NO_SUCH,
-    }
+    LACKS = TEXT_ALONE
     BLIND = {
         "events": "events become chunks of a message",
         "usage_at": "usage is merged into the message",

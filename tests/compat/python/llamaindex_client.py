@@ -10,10 +10,7 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.llms.openai_like import OpenAILike, OpenAILikeResponses
-from world import Person, failure, given, leave
-
-NO_SUCH = "it has chat models, completions and embeddings alone"
-
+from world import TEXT_ALONE, Person, failure, given, leave
 
 def get_weather(city: str, days: int) -> str:
     """The weather of a city"""
@@ -55,19 +52,7 @@ def take_calls(model, r) -> list:
 class Client:
     PACKAGES = ["llama-index-llms-openai-like", "llama-index-core", "openai"]
     ERRORS = (openai.OpenAIError, httpx.HTTPError)
-    LACKS = {
-        "models": NO_SUCH,
-        "model": NO_SUCH,
-        "moderate": NO_SUCH,
-        "post": NO_SUCH,
-        "speak": NO_SUCH,
-        "transcribe": NO_SUCH,
-        "transcribe-stream": NO_SUCH,
-        "translate": NO_SUCH,
-        "realtime": NO_SUCH,
-        "respond-socket": NO_SUCH,
-        "x-should-retry": "it tries again by itself where the client below it does not",
-    }
+    LACKS = TEXT_ALONE | {"x-should-retry": "it tries again by itself where the client below it does not"}
     BLIND: dict = {}
     failure = staticmethod(failure)
 

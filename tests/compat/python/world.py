@@ -5,6 +5,12 @@ import inspect
 
 from pydantic import BaseModel
 
+# What the frameworks lack, whose subject is text.
+TEXT_ALONE = dict.fromkeys(
+    ["models", "model", "moderate", "post", "speak", "transcribe", "transcribe-stream", "translate", "realtime", "respond-socket"],
+    "it has chat models, completions and embeddings alone",
+)
+
 TOOL = {
     "type": "function",
     "function": {
