@@ -89,7 +89,13 @@ func checkBackends(r *reader, i int, backends []Backend) (encrypted bool) {
 		default:
 			taken.claim(r, identity, path)
 		}
-		encrypted = encrypted || strings.HasPrefix(identity, "https:")
+		https := strings.HasPrefix(identity, "https:")
+		encrypted = encrypted || https
+		tls := at("pools", i, "backends", j, "tls")
+		r.clientTLS(tls, &backends[j].TLS)
+		if backends[j].TLS != (ClientTLS{}) && !https && !r.refused(path) {
+			r.wrong(tls, "has no use: the backend is not https")
+		}
 	}
 	return encrypted
 }

@@ -108,6 +108,7 @@ func TestDiff(t *testing.T) {
 	f(`, "${OPENAI_KEY_2:-another-example}"`, "", "pool openai: keys 2 → 1")
 	f(`proxy: "" `, `proxy: "http://u:p@proxy:1" `, "pool llama-70b: proxy added")
 	f("http://10.0.0.11:8000", "http://10.0.0.12:8000", "pool llama-70b: backend http://10.0.0.11:8000 removed", "pool llama-70b: backend http://10.0.0.12:8000 added")
+	f("server_name: api.openai.com", "ca: ca.pem", `pool openai: backend https://api.openai.com/v1: tls.ca none → "ca.pem"`, `pool openai: backend https://api.openai.com/v1: tls.server_name "api.openai.com" → none`)
 	f("weight: 1  ", "weight: 2  ", "pool llama-70b: backend http://10.0.0.11:8000: weight 1 → 2")
 
 	// tenants

@@ -66,7 +66,7 @@ func namedElsewhere(c *Config, tenant string) bool {
 
 // hintOrder tells of ways that are configured and off.
 func hintOrder(r *reader, c *Config) {
-	keys := slices.ContainsFunc(c.Tenants, func(t Tenant) bool { return len(t.Keys) > 0 })
+	keys := len(c.Auth.KeyFiles) > 0 || slices.ContainsFunc(c.Tenants, func(t Tenant) bool { return len(t.Keys) > 0 })
 	for way, configured := range map[string]bool{"key": keys, "jwt": len(c.Auth.JWT) > 0, "mtls": len(c.Auth.MTLS) > 0} {
 		if configured && !slices.Contains(c.Auth.Order, way) {
 			r.wrong(at("auth", "order"), "lacks %s: what is configured for it has no use", way)

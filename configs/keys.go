@@ -185,6 +185,7 @@ func backendKeys(b *Backend) object {
 		{name: "url", value: text{&b.URL}, doc: "http:// or https://, perhaps with a path; or sim:NAME, an engine simulated inside the process.", required: true},
 		{name: "weight", value: count{&b.Weight, 1, 1000}, doc: "Its share among the pool's backends."},
 		{name: "max_inflight", value: count{&b.MaxInflight, 0, 1_000_000}, doc: "The most requests at once; 0 means no bound."},
+		{name: "tls", value: clientTLSKeys(&b.TLS, "this backend's certificate"), doc: "What is otherwise than in the pool's tls."},
 	}
 }
 

@@ -83,6 +83,10 @@ func (r *reader) namedFiles(c *Config) []string {
 		for i := range c.Pools {
 			t := &c.Pools[i].TLS
 			files = append(files, t.CA, t.Cert, t.Key)
+			for j := range c.Pools[i].Backends {
+				t := &c.Pools[i].Backends[j].TLS
+				files = append(files, t.CA, t.Cert, t.Key)
+			}
 		}
 		for i := range c.Hooks {
 			t := &c.Hooks[i].TLS

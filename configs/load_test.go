@@ -82,7 +82,7 @@ func TestReference(t *testing.T) {
 	openai := defaultPool()
 	openai.Name, openai.Health.Off = "openai", true
 	openai.Keys = []secret.Text{secret.New("an-example"), secret.New("another-example")}
-	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1}}
+	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1, TLS: ClientTLS{ServerName: "api.openai.com"}}}
 	require.Equal(t, []Pool{llama, openai}, c.Pools)
 	require.Equal(t, openai.Keys, openai.Credentials())
 	require.Empty(t, llama.Credentials())

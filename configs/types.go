@@ -244,8 +244,25 @@ type ClientTLS struct{ CA, Cert, Key, ServerName string }
 // "sim:NAME" for a simulated engine inside the process.
 type Backend struct {
 	URL         string
-	Weight      int // 1 (default) to 1000
-	MaxInflight int // 0 means no bound
+	Weight      int       // 1 (default) to 1000
+	MaxInflight int       // 0 means no bound
+	TLS         ClientTLS // what is set here takes the place of the pool's; see TLSOf
+}
+
+// TLSOf is the TLS of one of the pool's backends: its own, and for the rest the
+// pool's.
+func (p *Pool) TLSOf(b *Backend) ClientTLS {
+	t := p.TLS
+	if b.TLS.CA != "" {
+		t.CA = b.TLS.CA
+	}
+	if b.TLS.Cert != "" {
+		t.Cert, t.Key = b.TLS.Cert, b.TLS.Key
+	}
+	if b.TLS.ServerName != "" {
+		t.ServerName = b.TLS.ServerName
+	}
+	return t
 }
 
 // Hook is a service that looks at requests or answers of the models that name it.

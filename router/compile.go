@@ -116,8 +116,9 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 	for name := range c.Headers {
 		p.replaced = append(p.replaced, []byte(name))
 	}
-	for _, b := range c.Backends {
-		spec, err := endpointSpec(c, b.URL, w)
+	for i := range c.Backends {
+		b := &c.Backends[i]
+		spec, err := endpointSpec(c, b, w)
 		if err != nil {
 			return nil, fmt.Errorf("cannot make backend %s of pool %s: %w", b.URL, c.Name, err)
 		}
@@ -153,24 +154,23 @@ func staticHeader(c *configs.Pool) []byte {
 }
 
 // endpointSpec resolves a backend's URL and reads the files of its TLS.
-func endpointSpec(c *configs.Pool, url string, w World) (backends.Spec, error) {
-	real := url
-	if name, ok := strings.CutPrefix(url, "sim:"); ok {
+func endpointSpec(c *configs.Pool, b *configs.Backend, w World) (backends.Spec, error) {
+	real, t := b.URL, c.TLSOf(b)
+	if name, ok := strings.CutPrefix(b.URL, "sim:"); ok {
 		var err error
 		if real, err = w.Sim(name); err != nil {
 			return backends.Spec{}, err
 		}
 	}
 	spec := backends.Spec{
-		Pool: c.Name, URL: url,
-		Identity: identity(c.TLS, c.Proxy),
+		Pool: c.Name, URL: b.URL,
+		Identity: identity(t, c.Proxy),
 	}
 	var err error
 	if spec.Address, err = backends.ParseAddress(real); err != nil {
 		return spec, err
 	}
 	if spec.Address.Scheme == "https" {
-		t := c.TLS
 		if spec.TLS, err = backends.NewTLSConfig(t.CA, t.Cert, t.Key, t.ServerName, spec.Address.Host, nil); err != nil {
 			return spec, err
 		}

@@ -32,6 +32,7 @@ func (s *Snapshot) addIdentity(cfg *configs.Config, w World) error {
 			s.grant(tenants[t.Name])
 		}
 	}
+	s.tenants = tenants
 	if on("jwt") && len(cfg.Auth.JWT) > 0 {
 		if err := s.addIssuers(cfg.Auth.JWT, tenants, w); err != nil {
 			return err

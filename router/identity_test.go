@@ -144,7 +144,7 @@ func TestIssuerWithoutKeys(t *testing.T) {
 func TestExplainTokens(t *testing.T) {
 	issuer := newIDP(t)
 	_, hash := newKey(t)
-	w := newWorld(t, tenantOf(t, "auth: {jwt: ["+issuer.config(`tenant: acme, name_claim: sub`)+"]}\n", fmt.Sprintf("{name: k, hash: %q}", hash)))
+	w := newWorld(t, tenantOf(t, "auth: {jwt: ["+issuer.config(`tenant: acme, name_claim: sub`)+"]}\n", fmt.Sprintf("{name: k, hash: %q}\n  - name: globex", hash)))
 	f := func(token string) Explanation {
 		t.Helper()
 		x, err := w.srv.Explain(Question{Model: "m", Credential: secret.New(token), Now: time.Now()})
@@ -155,6 +155,10 @@ func TestExplainTokens(t *testing.T) {
 	require.Nil(t, x.Refusal)
 	assert.Equal(t, "jwt:user", x.Principal.Key)
 	assert.WithinDuration(t, time.Now().Add(time.Hour+time.Minute), x.Principal.Expires, 2*time.Second)
+	x, err := w.srv.Explain(Question{Model: "m", Tenant: "globex", Now: time.Now()})
+	require.NoError(t, err)
+	require.Nil(t, x.Refusal)
+	assert.Equal(t, "globex", x.Principal.Tenant)
 	x = f(issuer.token("aud", "other"))
 	require.NotNil(t, x.Refusal)
 	assert.Equal(t, 401, x.Refusal.Status)

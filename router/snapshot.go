@@ -40,8 +40,9 @@ type Snapshot struct {
 	lifetimes    map[string]time.Duration // of answers to idempotency keys, by tenant; none for those without
 	answersLimit int64                    // bytes, for all of them
 
-	tokens  *authn.Tokens   // nil: none are believed
-	keySets []*authn.KeySet // that are fetched for them
+	tokens  *authn.Tokens            // nil: none are believed
+	keySets []*authn.KeySet          // that are fetched for them
+	tenants map[string]*authn.Rights // that tokens and certificates may name
 
 	certificates        *authn.Certificates // nil: clients are asked for none
 	certificateRequired bool
