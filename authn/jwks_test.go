@@ -124,11 +124,29 @@ func (p *idProvider) fetch(ctx context.Context) ([]byte, error) {
 	return []byte(body), err
 }
 
+// logText is a log to look into.
+type logText struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // inBubble runs f in virtual time with a set that p publishes, after its first fetch.
-func inBubble(t *testing.T, p *idProvider, f func(k *KeySet, log *bytes.Buffer)) {
+func inBubble(t *testing.T, p *idProvider, f func(k *KeySet, log *logText)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		log := new(bytes.Buffer)
+		log := new(logText)
 		k := newRemote(idp, p.fetch, slog.New(slog.NewTextHandler(log, nil)))
 		defer k.close()
 		synctest.Wait()
@@ -147,7 +165,7 @@ func TestKeysOutliveTheirIssuer(t *testing.T) {
 	p := &idProvider{}
 	key := newEd(t)
 	p.publish(jwk("a", key))
-	inBubble(t, p, func(k *KeySet, log *bytes.Buffer) {
+	inBubble(t, p, func(k *KeySet, log *logText) {
 		failures := 0
 		for _, bad := range []struct {
 			body string
@@ -191,7 +209,7 @@ func TestKeysOutliveTheirIssuer(t *testing.T) {
 func TestUnknownKeysAreOneFetch(t *testing.T) {
 	p := &idProvider{takes: 20 * time.Millisecond}
 	p.publish(jwk("a", newEd(t)))
-	inBubble(t, p, func(k *KeySet, _ *bytes.Buffer) {
+	inBubble(t, p, func(k *KeySet, _ *logText) {
 		time.Sleep(time.Minute) // the gate is open
 		require.EqualValues(t, 1, p.fetches.Load())
 		waited := 0
@@ -217,7 +235,7 @@ func TestKeysRotate(t *testing.T) {
 	p := &idProvider{takes: 300 * time.Millisecond}
 	one, two := newEd(t), newEd(t)
 	p.publish(jwk("one", one))
-	inBubble(t, p, func(k *KeySet, _ *bytes.Buffer) {
+	inBubble(t, p, func(k *KeySet, _ *logText) {
 		time.Sleep(time.Minute)
 		p.publish(jwk("one", one), jwk("two", two))
 		began := time.Now()
@@ -242,7 +260,7 @@ func TestWantedFetch(t *testing.T) {
 	p := &idProvider{}
 	key := newEd(t)
 	p.publish(jwk("a", key))
-	inBubble(t, p, func(k *KeySet, _ *bytes.Buffer) {
+	inBubble(t, p, func(k *KeySet, _ *logText) {
 		p.publish(jwk("b", key))
 		for range 10 {
 			k.remote.want()
@@ -260,7 +278,7 @@ func TestWantedFetch(t *testing.T) {
 // Nobody waits long for an IdP that does not answer, and only so many wait at all.
 func TestSlowIssuer(t *testing.T) {
 	p := &idProvider{takes: time.Hour}
-	inBubble(t, p, func(k *KeySet, _ *bytes.Buffer) {
+	inBubble(t, p, func(k *KeySet, _ *logText) {
 		var wait sync.WaitGroup
 		var waited atomic.Int32
 		for i := range 200 {
@@ -283,7 +301,7 @@ func TestSlowIssuer(t *testing.T) {
 func TestFailedFetchIsTriedAgain(t *testing.T) {
 	p := &idProvider{}
 	p.answer("", errors.New("down"))
-	inBubble(t, p, func(k *KeySet, _ *bytes.Buffer) {
+	inBubble(t, p, func(k *KeySet, _ *logText) {
 		assert.Equal(t, "unavailable", outcomeOfFind(k, "a"))
 		p.publish(jwk("a", newEd(t)))
 		time.Sleep(6 * time.Second)
@@ -298,7 +316,7 @@ func TestFailedFetchIsTriedAgain(t *testing.T) {
 func TestUnknownKeysAreRemembered(t *testing.T) {
 	p := &idProvider{}
 	p.publish(jwk("a", newEd(t)))
-	inBubble(t, p, func(k *KeySet, _ *bytes.Buffer) {
+	inBubble(t, p, func(k *KeySet, _ *logText) {
 		time.Sleep(31 * time.Second)
 		assert.Equal(t, "signer", outcomeOfFind(k, "x"))
 		assert.EqualValues(t, 2, p.fetches.Load())

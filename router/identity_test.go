@@ -378,3 +378,36 @@ func TestWalkWithTokenDoesNotAllocate(t *testing.T) {
 		assert.Zero(t, got)
 	}
 }
+
+// What a request costs by how its sender says who it is: the whole walk, sockets
+// and this client included.
+func BenchmarkWalkByCredential(b *testing.B) {
+	issuer := newIDP(b)
+	key, hash := newKey(b)
+	config := strings.Replace(open("", newReplier(b, jsonAnswer(`{"id":"1","choices":[]}`))), "auth: {anonymous: all}\ntenants: [{name: all}]",
+		"auth: {jwt: ["+issuer.config("tenant: all")+"]}\ntenants: [{name: all, keys: [{name: k, hash: \""+hash+"\"}]}]", 1)
+	w := newWorld(b, config)
+	claims := []any{"scope", "openid profile email", "azp", "console", "jti", strings.Repeat("0", 36), "pad", strings.Repeat("x", 200)}
+	for _, by := range []struct{ name, credential string }{{"key", key}, {"token", issuer.token(claims...)}} {
+		b.Run(by.name, func(b *testing.B) {
+			c := w.dial(b)
+			raw := []byte(chat(`{"model":"m","messages":["`+strings.Repeat("x", 1000)+`"]}`, bearerLine(by.credential)))
+			answer := make([]byte, 64<<10)
+			require.NoError(b, c.SetDeadline(time.Now().Add(time.Hour)))
+			b.ReportAllocs()
+			for range b.N {
+				if _, err := c.Write(raw); err != nil {
+					b.Fatal(err)
+				}
+				for n := 0; !bytes.HasSuffix(answer[:n], []byte("]}")); {
+					k, err := c.Read(answer[n:])
+					if err != nil {
+						b.Fatal(err)
+					}
+					n += k
+				}
+			}
+			b.ReportMetric(float64(len(by.credential)), "credential-bytes")
+		})
+	}
+}
