@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/internal/secret"
@@ -150,13 +151,23 @@ func wellFormed(k parts, sum []byte) bool {
 		allBase62(k.id) && allBase62(k.secret) && allBase62(sum)
 }
 
-func allBase62[T []byte | string](text T) bool {
-	for i := range len(text) {
-		if c := text[i]; (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return false
+// notBase62 is 1 for what is no character of base62: a look instead of branches,
+// which random text would make the processor guess wrong.
+var notBase62 = func() (table [256]uint8) {
+	for c := range table {
+		if !strings.ContainsRune(base62, rune(c)) {
+			table[c] = 1
 		}
 	}
-	return true
+	return table
+}()
+
+func allBase62[T []byte | string](text T) bool {
+	wrong := uint8(0)
+	for i := range len(text) {
+		wrong |= notBase62[text[i]]
+	}
+	return wrong == 0
 }
 
 // optionalCRC is where a CRC-32/IEEE stands after the prefix that may be left out.

@@ -252,7 +252,7 @@ func (b *Builder) addFormer(f *former) {
 func (k *Keyring) index(n int) {
 	h := maphash.Bytes(k.seed, k.locks[n].id[:])
 	mask := uint64(len(k.slots) - 1)
-	at := h & mask
+	at := h >> 16 & mask
 	for k.slots[at] != 0 {
 		at = (at + 1) & mask
 	}

@@ -111,19 +111,24 @@ const (
 func tagOf(h uint64) uint32 { return uint32(h>>56) << slotBits }
 
 // find returns the number of the id's lock, and 1; or that of another, always the
-// same one for an id, and 0.
+// same one for an id, and 0. Both ends of the search are one to the processor.
 func (k *Keyring) find(id []byte) (n, known int) {
 	h := maphash.Bytes(k.seed, id)
 	tag := tagOf(h)
 	mask := uint64(len(k.slots) - 1)
-	for at := h & mask; ; at = (at + 1) & mask {
+	other := (h & (1<<32 - 1)) * uint64(len(k.locks)) >> 32
+	at := h >> 16 & mask
+	for {
 		s := k.slots[at]
-		if s == 0 {
-			return int((h >> 32) * uint64(len(k.locks)) >> 32), 0
+		empty := int(bit(s == 0))
+		n = int(s&maxKeys) - 1 + empty*(int(other)+1)
+		if empty == 1 || s&^maxKeys == tag {
+			same := subtle.ConstantTimeCompare(k.locks[n].id[:], id)
+			if same|empty == 1 {
+				return n, same
+			}
 		}
-		if n := int(s&maxKeys) - 1; s&^maxKeys == tag && k.locks[n].id == [idLength]byte(id) {
-			return n, 1
-		}
+		at = (at + 1) & mask
 	}
 }
 

@@ -29,6 +29,14 @@ func newKey(t testing.TB) (key, hash string) {
 	return key, hash
 }
 
+// keyWithID is another key with the id of one.
+func keyWithID(t testing.TB, id string) string {
+	t.Helper()
+	k, err := authn.GenerateFor(id, "live", rand.Reader)
+	require.NoError(t, err)
+	return k.Text.Reveal()
+}
+
 // tenantOf is a configuration of one tenant with keys, whose model m is on a backend
 // that answers everything.
 func tenantOf(t testing.TB, top string, keys ...string) string {
@@ -255,9 +263,7 @@ func TestKeyIsCheckedBeforeTheBody(t *testing.T) {
 
 func TestRotationAndRevocation(t *testing.T) {
 	key, hash := newKey(t)
-	fresh, err := authn.GenerateFor(hash[7:19], "live", rand.Reader)
-	require.NoError(t, err)
-	next := fresh.Text.Reveal()
+	next := keyWithID(t, hash[7:19])
 	nextHash, err := authn.Hash(next, nil)
 	require.NoError(t, err)
 	config := tenantOf(t, "", "KEY")
