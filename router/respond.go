@@ -103,6 +103,7 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 		dst = append(append(append(dst, "Allow: "...), allowedMethods(e.op)...), "\r\n"...)
 	}
 	dst = e.appendLimitHeaders(dst, now)
+	dst = e.appendDecision(dst)
 	dst = appendHeader(dst, helixflow.HeaderRequestID, e.id)
 	dst = append(dst, helixflow.HeaderProcessingMS+": "...)
 	dst = strconv.AppendInt(dst, now.Sub(e.began).Milliseconds(), 10)
