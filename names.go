@@ -10,6 +10,6 @@ const (
 	HeaderAPIKey       = "api-key"   // Azure clients
 	HeaderXAPIKey      = "x-api-key" // Anthropic clients
 	HeaderOwnPrefix    = "x-helixflow-"
-	HeaderDecision     = "x-helixflow-decision" // how a request was routed, for those who ask with x-helixflow-explain: 1
+	HeaderDecision     = "x-helixflow-decision"          // how a request was routed, for those who ask with x-helixflow-explain: 1
 	HeaderReplayed     = "x-helixflow-idempotent-replay" // the answer was given before
 )
