@@ -21,6 +21,8 @@ const (
 	KindModelForbidden                  // the model exists, this key may not use it
 	KindModelNotFound                   // no route has this name
 	KindNotFound                        // no such path
+	KindObjectNotFound                  // no stored object of this id, or it is another tenant's
+	KindListForbidden                   // what lies there is of several tenants, and is listed for none of them
 	KindPathForbidden                   // the path exists, and is nobody's here
 	KindMethodNotAllowed                // the path exists, with another method
 	KindNoWebsocket                     // a websocket is asked for where none is served
@@ -70,6 +72,8 @@ var kindNames = [NumKinds]string{
 	KindModelForbidden:      "model_forbidden",
 	KindModelNotFound:       "model_not_found",
 	KindNotFound:            "not_found",
+	KindObjectNotFound:      "object_not_found",
+	KindListForbidden:       "list_forbidden",
 	KindPathForbidden:       "path_forbidden",
 	KindMethodNotAllowed:    "method_not_allowed",
 	KindNoWebsocket:         "no_websocket",

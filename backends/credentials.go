@@ -4,6 +4,8 @@ package backends
 // one.
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,6 +29,7 @@ type Credentials struct {
 // Credential is one key. Its rest outlives plans.
 type Credential struct {
 	key     secret.Text
+	mark    uint32
 	line    *[]byte // a pointer, since fmt can print an unexported field past every method
 	base    time.Time
 	until   atomic.Int64 // nanoseconds since base
@@ -55,7 +58,7 @@ func newCredentials(keys []secret.Text, old *Credentials, base time.Time) (*Cred
 			return nil, errors.New("a key stands twice")
 		}
 		line := []byte("Authorization: Bearer " + text + "\r\n")
-		c.keys = append(c.keys, &Credential{key: key, base: base, line: &line})
+		c.keys = append(c.keys, &Credential{key: key, mark: markOf(text), base: base, line: &line})
 	}
 	return c, nil
 }
@@ -86,6 +89,16 @@ func (c *Credentials) Pick(now time.Time) *Credential {
 		}
 	}
 	return best
+}
+
+// Marked returns the key with this mark, whether it rests or not; nil for none.
+func (c *Credentials) Marked(mark uint32) *Credential {
+	for _, k := range c.keys {
+		if k.mark == mark {
+			return k
+		}
+	}
+	return nil
 }
 
 // Ready reports how many keys do not rest: another try is worth it above 0.
@@ -119,6 +132,16 @@ func (c *Credentials) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[%d k
 // rest is how much longer k rests; 0 or less when it does not.
 func (k *Credential) rest(now time.Time) time.Duration {
 	return time.Duration(k.until.Load()) - now.Sub(k.base)
+}
+
+// Mark is a number that stands for the key among those of its pool, never 0; the
+// same one in every process. It is too short to tell the key.
+func (k *Credential) Mark() uint32 { return k.mark }
+
+// markOf makes a number of a text.
+func markOf(text string) uint32 {
+	sum := sha256.Sum256([]byte(text))
+	return max(binary.LittleEndian.Uint32(sum[:]), 1)
 }
 
 // Line returns the header line with its CRLF. It must not be changed or logged.

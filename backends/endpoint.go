@@ -42,7 +42,9 @@ type Endpoint struct {
 	pool   *pool
 	dialer *Dialer
 	probe  *prober
+	mark   uint32
 	lines  [2]requestLine // by hasBody
+	root   []byte         // of passthrough's request targets
 	tail   []byte         // " HTTP/1.1", Host and what else every request to it carries
 
 	health      outlier // changed with pool.mu held
@@ -70,10 +72,15 @@ type lastError struct {
 // URL is the backend's URL as the operator wrote it.
 func (ep *Endpoint) URL() string { return ep.url }
 
+// Mark is a number that stands for the URL among those of its pool, never 0; the
+// same one in every process.
+func (ep *Endpoint) Mark() uint32 { return ep.mark }
+
 // newEndpoint makes the endpoint and starts its goroutines, which close ends.
 func newEndpoint(s Spec, p *pool) *Endpoint {
 	ep := &Endpoint{
 		url:    s.URL,
+		mark:   markOf(s.URL),
 		pool:   p,
 		dialer: NewDialer(DialOptions{Address: s.Address, TLS: s.TLS, Proxy: s.Proxy}),
 	}

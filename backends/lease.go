@@ -67,7 +67,7 @@ func (l *Lease) RoundTrip(o *Outgoing, head *fasthttp.ResponseHeader) error {
 	now := o.Now
 	l.hangup = o.Hangup
 	var c *Conn
-	if o.Stream == nil { // one can be sent once: never on a connection that may be dead
+	if o.Stream == nil && !o.Once { // what can be sent once goes never on a connection that may be dead
 		c = l.ep.take(now)
 	}
 	if c != nil {
@@ -177,7 +177,7 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 			return PhaseBody, nil
 		}
 		if status >= 200 {
-			l.beginBody(head, status)
+			l.beginBody(head, status, o.Method == fasthttp.MethodHead)
 			// The buffer began with this head, however much of it was there then.
 			if l.body.Kind() == framing.ByChunks && hasLength(raw[:cap(raw)]) {
 				l.reusable = false
@@ -244,11 +244,13 @@ func headError(err error) error {
 	}
 }
 
-// beginBody reads the answer's framing off its head.
-func (l *Lease) beginBody(head *fasthttp.ResponseHeader, status int) {
-	l.reusable = !head.ConnectionClose()
+// beginBody reads the answer's framing off its head; headOnly: whatever that says,
+// nothing follows. A server that sends a body all the same must not have it taken
+// for the next answer.
+func (l *Lease) beginBody(head *fasthttp.ResponseHeader, status int, headOnly bool) {
+	l.reusable = !head.ConnectionClose() && !headOnly
 	switch n := head.ContentLength(); {
-	case status == fasthttp.StatusNoContent || status == fasthttp.StatusNotModified:
+	case headOnly || status == fasthttp.StatusNoContent || status == fasthttp.StatusNotModified:
 		l.body.Begin(l.conn.br, framing.ByLength, 0)
 	case n >= 0:
 		l.body.Begin(l.conn.br, framing.ByLength, int64(n))

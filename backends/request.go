@@ -26,6 +26,9 @@ const writeStall = 20 * time.Second
 // duration of RoundTrip.
 type Outgoing struct {
 	Op         helixflow.Op
+	Method     string        // of OpPassthrough; the other operations know theirs
+	Path       []byte        // of OpPassthrough: begins with a slash, and with /v1 where that is meant
+	Once       bool          // never on a connection that may be dead, since it cannot be sent again
 	Suffix     []byte        // appended to the operation's path: a model's id
 	Query      []byte        // without its question mark
 	Credential []byte        // the header line of the pool's credential; nil for none
@@ -52,6 +55,7 @@ func (ep *Endpoint) compile(s Spec) {
 	if ep.dialer.AbsoluteForm() {
 		origin = "http://" + s.Address.HostHeader()
 	}
+	ep.root = []byte(origin + strings.TrimSuffix(s.Address.Path, "/v1")) // what any path follows, see JoinPath
 	for op := range helixflow.NumOps {
 		base := s.Address
 		if !strings.HasPrefix(op.Path(), "/v1/") && op != helixflow.OpUnknown { // an engine's own, which stands beside its /v1
@@ -75,8 +79,11 @@ func (ep *Endpoint) appendHead(dst []byte, o *Outgoing, size int64) []byte {
 	if o.Body != nil || o.Stream != nil {
 		withBody = 1
 	}
-	dst = append(dst, ep.lines[withBody][o.Op]...)
-	dst = append(dst, o.Suffix...)
+	if o.Op == helixflow.OpPassthrough {
+		dst = append(append(append(append(dst, o.Method...), ' '), ep.root...), o.Path...)
+	} else {
+		dst = append(append(dst, ep.lines[withBody][o.Op]...), o.Suffix...)
+	}
 	if len(o.Query) > 0 {
 		dst = append(dst, '?')
 		dst = append(dst, o.Query...)

@@ -18,7 +18,7 @@ func check(r *reader, c *Config) {
 	checkHooks(r, c.Hooks)
 	checkModels(r, c)
 	checkLimits(r, c)
-	checkPassthrough(r, c.Passthrough)
+	checkPassthrough(r, c)
 	checkLog(r, &c.Log)
 }
 

@@ -22,15 +22,22 @@ func checkAuth(r *reader, c *Config) {
 		}
 	}
 	checkKeyFiles(r, c.Auth.KeyFiles)
-	if c.Auth.Anonymous == "" || r.failed["tenants"] {
+	checkTenant(r, c, c.Auth.Anonymous, at("auth", "anonymous"))
+	for i := range c.Pools {
+		checkTenant(r, c, c.Pools[i].Tenant, at("pools", i, "tenant"))
+	}
+}
+
+// checkTenant tells when a tenant that is named at the path does not exist.
+func checkTenant(r *reader, c *Config, name string, path []step) {
+	if name == "" || r.failed["tenants"] {
 		return
 	}
 	known := names{}
 	for i, t := range c.Tenants {
 		known[t.Name] = at("tenants", i, "name")
 	}
-	if _, ok := known[c.Auth.Anonymous]; !ok {
-		path := at("auth", "anonymous")
+	if _, ok := known[name]; !ok {
 		n, _ := r.find(path)
 		r.wrong(path, "there is no tenant %s%s", n.shown(), n.suggest(known.written(r)))
 	}

@@ -38,7 +38,7 @@ func checkModels(r *reader, c *Config) {
 		}
 		checkTargets(r, i, m.Targets)
 		checkParams(r, i, &m.Params)
-		checkTimeouts(r, i, &m.Timeouts)
+		checkTimeouts(r, at("models", i, "timeouts"), &m.Timeouts)
 	}
 }
 
@@ -104,14 +104,15 @@ func (r *reader) modelName(s string, all bool, path []step) {
 }
 
 // checkTimeouts tells when a phase the file sets is longer than the whole.
-func checkTimeouts(r *reader, i int, t *Timeouts) {
+func checkTimeouts(r *reader, timeouts []step, t *Timeouts) {
+	total := below(timeouts, "total")
 	for _, phase := range []struct {
 		name string
 		time time.Duration
 	}{{"connect", t.Connect}, {"first_token", t.FirstToken}, {"idle", t.Idle}} {
-		path := at("models", i, "timeouts", phase.name)
-		if phase.time > t.Total && r.given(path) && !r.refused(at("models", i, "timeouts", "total")) {
-			r.wrong(path, "%s is longer than total, %s", r.shown(path), r.shownOr(at("models", i, "timeouts", "total"), formatDuration(t.Total)))
+		path := below(timeouts, phase.name)
+		if phase.time > t.Total && r.given(path) && !r.refused(total) {
+			r.wrong(path, "%s is longer than total, %s", r.shown(path), r.shownOr(total, formatDuration(t.Total)))
 		}
 	}
 }

@@ -105,6 +105,12 @@ func defaultModel() Model {
 	}
 }
 
+func defaultPassthrough() Passthrough {
+	t := defaultModel().Timeouts
+	t.Total = time.Hour // uploads and downloads
+	return Passthrough{Timeouts: t}
+}
+
 func defaultTarget() Target { return Target{Priority: 1, Weight: 1} }
 
 // zero is the default of things that have none.

@@ -61,7 +61,12 @@ func TestDiff(t *testing.T) {
 
 	f("max: 10k ", "max: 20 ", "server.websockets.max 10000 → 20")
 	f("idle: 5m ", "idle: 10m ", "server.websockets.idle 5m → 10m")
-	f("prefix: /v1/realtime", "prefix: /v1/responses", "passthrough /v1/realtime removed", "passthrough /v1/responses added")
+	f("prefix: /v1/realtime", "prefix: /v1/responses", "passthrough /v1/realtime, websockets removed", "passthrough /v1/responses, websockets added")
+	f("shared: false", "shared: true", "passthrough /v1/files: shared false → true")
+	f("total: 1h                # up", "total: 2h                # up", "passthrough /v1/files: timeouts.total 1h → 2h")
+	f("prefix: /v1/files", "prefix: /v1/batches", "passthrough /v1/files removed", "passthrough /v1/batches added")
+	f("    pool: openai\n    shared", "    pool: llama-70b\n    shared", `passthrough /v1/files: pool "openai" → "llama-70b"`)
+	f("tenant: acme  ", `tenant: ""  `, `pool openai: tenant "acme" → none`)
 
 	// auth and tenants
 	f(`anonymous: ""`, "anonymous: acme", `auth.anonymous none → "acme"`)

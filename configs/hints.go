@@ -25,6 +25,23 @@ func hint(r *reader, c *Config, now time.Time) {
 	for i := range c.Models {
 		hintModel(r, i, &c.Models[i])
 	}
+	hintPassthrough(r, c)
+}
+
+// hintPassthrough tells of prefixes that give away more than files.
+func hintPassthrough(r *reader, c *Config) {
+	for i := range c.Passthrough {
+		p, path := &c.Passthrough[i], at("passthrough", i, "prefix")
+		rest, versioned := strings.CutPrefix(p.Prefix, "/v1")
+		root, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+		switch {
+		case p.IsWebsocket():
+		case root == "organization" || root == "projects":
+			r.wrong(path, "lets every tenant administer the account of pool %s", p.Pool)
+		case versioned && root == "":
+			r.wrong(path, "%s passes on every path that the router does not know, whatever it does", r.shown(path))
+		}
+	}
 }
 
 func hintServer(r *reader, c *Config) {
@@ -119,11 +136,14 @@ func hintPools(r *reader, c *Config) {
 			led[t.Pool] = true
 		}
 	}
+	for i := range c.Passthrough {
+		led[c.Passthrough[i].Pool] = true
+	}
 	first := make(map[string][]step) // by backend
 	for i := range c.Pools {
 		p := &c.Pools[i]
 		if path := at("pools", i, "name"); !led[p.Name] {
-			r.wrong(path, "%s is no model's target", r.shown(path))
+			r.wrong(path, "%s is no model's target, and no passthrough's", r.shown(path))
 		}
 		secrets := len(p.Credentials())+len(p.Headers) > 0
 		for j := range p.Backends {

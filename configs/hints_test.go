@@ -86,7 +86,14 @@ func TestHints(t *testing.T) {
 	f(with("acme\n", "acme\n    models: [n]\n", "name: m\n", "name: n\n    targets: [{pool: llama}]\n  - name: m\n"), `models[1].name: no tenant may use "m"`)
 	f(with("acme\n", "acme\n    models: [\"${POOL}\"]\n"), `tenants[0].models[0]: "${POOL}" fits no model`, `models[0].name: no tenant may use "m"`)
 	spare := "pools:\n  - name: spare\n    backends: [{url: \"http://10.0.0.12:8000\"}]\n"
-	f(with("pools:\n", spare), `pools[0].name: "spare" is no model's target`)
+	f(with("pools:\n", spare), `pools[0].name: "spare" is no model's target, and no passthrough's`)
+	f(with("pools:\n", spare, "models:", "passthrough: [{prefix: /v1/files, pool: spare}]\nmodels:"))
+
+	// passthrough
+	f(with("models:", "passthrough:\n  - {prefix: /v1, pool: llama}\n  - {prefix: /v1/projects/x, pool: llama}\n  - {prefix: /organization, pool: llama}\n  - {prefix: /api, pool: llama}\n  - {prefix: /v1/realtime}\nmodels:"),
+		`passthrough[0].prefix: "/v1" passes on every path that the router does not know, whatever it does`,
+		`passthrough[1].prefix: lets every tenant administer the account of pool llama`,
+		`passthrough[2].prefix: lets every tenant administer the account of pool llama`)
 	f(with("pools:\n", spare, "{pool: llama}", "{pool: llama}, {pool: spare, mirror: 1%}"))
 	f(with("pools:\n", spare, "10.0.0.12", "10.0.0.11", "{pool: llama}", "{pool: llama}, {pool: spare}"),
 		`pools[1].backends[0].url: "http://10.0.0.11:8000" is also pools[0].backends[0].url: each pool counts its own requests only, so their bounds add up`)

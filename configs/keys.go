@@ -11,6 +11,8 @@ import (
 const (
 	maxDuration = 24 * time.Hour
 	maxTargets  = 64 // of one model
+
+	maxPassthrough = 64
 )
 
 var (
@@ -41,7 +43,7 @@ func rootKeys(c *Config) object {
 		{name: "pools", value: list[Pool]{&c.Pools, "pool", poolID, defaultPool, poolKeys, 1, 0}, doc: "Sets of interchangeable backends.", required: true},
 		{name: "hooks", value: list[Hook]{&c.Hooks, "hook", hookID, defaultHook, hookKeys, 0, 0}, doc: "Services that look at requests and answers: guardrails, and other policy from outside."},
 		{name: "models", value: list[Model]{&c.Models, "model", modelID, defaultModel, modelKeys, 1, 0}, doc: "The public names of models, and where they lead.", required: true},
-		{name: "passthrough", value: list[Passthrough]{&c.Passthrough, "passthrough", passthroughID, zero[Passthrough], passthroughKeys, 0, 0}, doc: "What is off unless listed here."},
+		{name: "passthrough", value: list[Passthrough]{&c.Passthrough, "passthrough", passthroughID, defaultPassthrough, passthroughKeys, 0, maxPassthrough}, doc: "What is off unless listed here."},
 		{name: "limits", value: limitKeys(&c.Limits), doc: "What all requests together may use."},
 		{name: "log", value: logKeys(&c.Log), doc: "The operational log, and the access log."},
 	}
@@ -142,6 +144,7 @@ func poolKeys(p *Pool) object {
 		{name: "headers", value: secretMap{&p.Headers}, doc: "Extra headers for the backends."},
 		{name: "tls", value: clientTLSKeys(&p.TLS, "the backends' certificate"), doc: "How to trust, and be trusted by, https backends."},
 		{name: "proxy", value: secretText{&p.Proxy}, doc: "Egress proxy, http://[user:password@]host:port."},
+		{name: "tenant", value: text{&p.Tenant}, doc: "Whose account the backends' is: that tenant alone may list what lies there, and name what the router has not seen being made. When empty: the only tenant, or nobody."},
 		{name: "health", value: orOff{&p.Health.Off, healthKeys(&p.Health)}, doc: "How each backend is asked whether it is well; off leaves it to the requests to find out."},
 		{name: "ejection", value: orOff{&p.Ejection.Off, ejectionKeys(&p.Ejection)}, doc: "When a backend is taken out because its requests fail; off never does."},
 		{name: "retry", value: object{
@@ -253,7 +256,10 @@ func timeoutKeys(t *Timeouts) object {
 
 func passthroughKeys(p *Passthrough) object {
 	return object{
-		{name: "prefix", value: text{&p.Prefix}, doc: "The path: /v1/realtime and /v1/responses turn on the websockets there, which the model routes.", required: true},
+		{name: "prefix", value: text{&p.Prefix}, doc: "The path and all below it, such as /v1/files: what no model decides there.", required: true},
+		{name: "pool", value: text{&p.Pool}, doc: "Where it goes. Without one, /v1/realtime and /v1/responses turn on the websockets there, which the model routes."},
+		{name: "shared", value: boolean{&p.Shared}, doc: "What is below it belongs to every tenant: no ids are checked."},
+		{name: "timeouts", value: timeoutKeys(&p.Timeouts), doc: "Bounds on the phases of one request."},
 	}
 }
 
@@ -277,7 +283,13 @@ func backendID(b *Backend) string { return b.URL }
 func hookID(h *Hook) string       { return h.Name }
 func modelID(m *Model) string     { return m.Name }
 
-func passthroughID(p *Passthrough) string { return p.Prefix }
+// passthroughID tells the two kinds apart that one prefix may stand for.
+func passthroughID(p *Passthrough) string {
+	if p.IsWebsocket() {
+		return p.Prefix + ", websockets"
+	}
+	return p.Prefix
+}
 
 func targetID(t *Target) string {
 	id := t.Pool

@@ -80,7 +80,7 @@ func TestReference(t *testing.T) {
 		{URL: "sim:gpu-a", Weight: 1},
 	}
 	openai := defaultPool()
-	openai.Name, openai.Health.Off = "openai", true
+	openai.Name, openai.Tenant, openai.Health.Off = "openai", "acme", true
 	openai.Keys = []secret.Text{secret.New("an-example"), secret.New("another-example")}
 	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1, TLS: ClientTLS{ServerName: "api.openai.com"}}}
 	require.Equal(t, []Pool{llama, openai}, c.Pools)
@@ -110,7 +110,13 @@ func TestReference(t *testing.T) {
 	}, m.Params)
 	require.True(t, c.Models[1].Params.Empty())
 	require.Equal(t, []Target{{Pool: "openai", Priority: 1, Weight: 1}}, c.Models[1].Targets)
-	require.Equal(t, []Passthrough{{Prefix: "/v1/realtime"}}, c.Passthrough)
+	files := defaultPassthrough()
+	require.Equal(t, time.Hour, files.Timeouts.Total)
+	require.Equal(t, Passthrough{Prefix: "/v1/realtime", Timeouts: files.Timeouts}, c.Passthrough[0])
+	files.Prefix, files.Pool = "/v1/files", "openai"
+	require.Equal(t, files, c.Passthrough[1])
+	require.Len(t, c.Passthrough, 2)
+	require.Equal(t, "acme", c.Pools[1].Tenant)
 }
 
 // TestReferenceIsWhole: the reference names every key of the table.

@@ -6,8 +6,5 @@ package configs
 
 var planned = map[string][]string{
 	"":         {"cache", "redis", "cluster", "ledger", "store", "version"},
-	"pools[]":  {"tenant"},
 	"models[]": {"cache"},
-
-	"passthrough[]": {"pool"},
 }

@@ -144,6 +144,7 @@ type Pool struct {
 	Headers      Headers       // extra request headers
 	TLS          ClientTLS
 	Proxy        secret.Text // egress proxy URL; may hold a password
+	Tenant       string      // whose the account is: may list, and name what is not recorded; "" is the only tenant, or nobody
 	Health       Health
 	Ejection     Ejection
 	Retry        Retry
@@ -349,11 +350,18 @@ type Timeouts struct {
 	Keepalive  time.Duration // default 15s; an SSE comment to the client while the backend is silent
 }
 
-// Passthrough turns on what is off by default: the websockets at Prefix, whose
-// model decides the pool.
+// Passthrough turns on what is off by default. With a Pool, requests below Prefix
+// that no model decides go there as they are; without one, the websockets at
+// Prefix, whose model decides the pool.
 type Passthrough struct {
-	Prefix string // "/v1/realtime" or "/v1/responses"; unique
+	Prefix   string   // "/v1/files", without a slash at its end; unique among those of its kind
+	Pool     string   // empty: Prefix is "/v1/realtime" or "/v1/responses"
+	Shared   bool     // what is below it belongs to every tenant: no ids are checked
+	Timeouts Timeouts // defaults as a model's, but for Total: 1h
 }
+
+// IsWebsocket reports whether it turns on websockets.
+func (p *Passthrough) IsWebsocket() bool { return p.Pool == "" }
 
 // Log is the operational log, and the access log beside it.
 type Log struct {

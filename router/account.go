@@ -69,6 +69,9 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	if r.Hooks = e.looked.wait; e.looked.hook != "" {
 		r.Hook, r.HookResult = e.looked.hook, e.looked.result.String()
 	}
+	if p := e.below.prefix; p != nil {
+		r.Prefix = p.path
+	}
 	if e.problem != nil {
 		r.Problem, r.Kind = true, e.problem.Kind
 	}

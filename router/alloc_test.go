@@ -68,7 +68,7 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 	filler := strings.Repeat("x", 900)
 	unary := jsonAnswer(`{"id":"1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`)
 	limited := false
-	f := func(name, reply, body, last string) {
+	f := func(name, path, reply, body, last string) {
 		t.Helper()
 		config, key := withKey(t, newReplier(t, reply))
 		if limited {
@@ -78,7 +78,7 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 		config = strings.Replace(config, "models:\n", "hooks: [{name: idle, url: http://127.0.0.1:1}]\nmodels:\n  - {name: looked-at, targets: [{pool: p}], hooks: [idle]}\n", 1)
 		w := newWorld(t, config)
 		c := w.dial(t)
-		raw := []byte(chat(body, "Authorization: Bearer "+key, "User-Agent: OpenAI/Python 3.3.1", "X-Stainless-Lang: python", "Accept: application/json"))
+		raw := []byte(postTo(path, body, "Authorization: Bearer "+key, "User-Agent: OpenAI/Python 3.3.1", "X-Stainless-Lang: python", "Accept: application/json"))
 		end := []byte(last)
 		b := make([]byte, 256<<10)
 		once := func() {
@@ -105,13 +105,21 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 			assert.Zero(t, got, name)
 		}
 	}
-	f("unary", unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
+	const completions = "/v1/chat/completions"
+	f("unary", completions, unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
 	limited = true
-	f("unary", unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
+	f("unary", completions, unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
 	for _, chunks := range []int{1, 20, 200} {
-		f(fmt.Sprint("stream of ", chunks), sseHead+strings.Repeat(chunkOf(ev2), chunks)+chunkOf(evFin)+chunkOf(evUse)+chunkOf(evDone)+lastChunk,
+		f(fmt.Sprint("stream of ", chunks), completions, sseHead+strings.Repeat(chunkOf(ev2), chunks)+chunkOf(evFin)+chunkOf(evUse)+chunkOf(evDone)+lastChunk,
 			`{"model":"m","stream":true,"messages":[{"role":"user","content":"`+filler+`"}]}`, lastChunk)
 	}
+	// That a response is recorded, and the one before it known, costs none either.
+	stored := `{"id":"resp_1","object":"response","output":[{"id":"msg_1","content":"x"}],"usage":{"input_tokens":1,"output_tokens":1}}`
+	asked := `{"model":"m","input":"` + filler + `","previous_response_id":"resp_1"}`
+	f("response", "/v1/responses", jsonAnswer(stored), asked, "}}")
+	created := chunkOf("event: response.created\ndata: {\"type\":\"response.created\",\"response\":" + stored + "}\n\n")
+	completed := chunkOf("event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":" + stored + "}\n\n")
+	f("response as a stream", "/v1/responses", sseHead+created+completed+lastChunk, asked[:len(asked)-1]+`,"stream":true}`, lastChunk)
 }
 
 // Many callers on pooled everything, leaving at random: each reads its own

@@ -78,7 +78,7 @@ func (a *Attempt) release() {
 func (e *Exchange) forward() error {
 	now := e.bodyRead
 	e.begunChoosing()
-	if len(e.name.route.mirrors) > 0 && e.body != nil && e.socket == nil {
+	if len(e.name.route.mirrors) > 0 && e.body != nil && e.socket == nil && !e.reach.narrowed { // objects are not mirrored
 		e.mirror()
 	}
 	for {
@@ -139,7 +139,7 @@ func (e *Exchange) forward() error {
 // missing; now is when.
 func (e *Exchange) take(now *time.Time) (a *Attempt, t *target, err error) {
 	first := e.tries == 0
-	if !first || !e.crowded() {
+	if !first || !e.crowded(*now) {
 		a, t = e.acquire(*now)
 	}
 	if p := e.full(*now); a == nil && first && p != nil {
@@ -162,7 +162,7 @@ func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, now time.Time) boo
 	if !failed || e.tries >= a.pool.attempts || !now.Before(e.answerBy()) {
 		return false
 	}
-	if e.upload != nil && !e.upload.replayable() {
+	if e.upload != nil && !e.upload.replayable() || e.once() && r.Evidence != backends.Unreachable {
 		return false
 	}
 	if (r.Status == statusUnauthorized || r.Status == statusTooMany) && a.pool.credentials.Ready(now) > 0 {
@@ -242,8 +242,11 @@ func (e *Exchange) outgoing(a *Attempt, now time.Time) backends.Outgoing {
 		FirstByte: route.firstToken,
 		Deadline:  e.answerBy(),
 	}
-	if a.credential = a.pool.credentials.Pick(now); a.credential != nil {
+	if a.credential = e.credentialFor(a.pool, now); a.credential != nil {
 		out.Credential = a.credential.Line()
+	}
+	if e.op == helixflow.OpPassthrough {
+		out.Method, out.Path, out.Once = e.method(), e.below.path, e.once()
 	}
 	switch {
 	case e.op == helixflow.OpRealtime:
@@ -368,6 +371,9 @@ func (e *Exchange) deliver(a *Attempt, now time.Time) {
 	a.lease.Endpoint().Answered(&a.pass, now)
 	if e.upload != nil && !e.upload.replayable() { // it came while it was sent
 		e.bodyRead = a.lease.Sent
+	}
+	if !a.events && a.text != nil { // nil: of a websocket
+		e.remember(a, a.text.B)
 	}
 	if len(e.name.route.after) == 0 && e.socket == nil { // nobody will look at it, or send it, any more
 		e.freeRequest()

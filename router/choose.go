@@ -21,6 +21,7 @@ func (e *Exchange) begunChoosing() {
 	for range e.name.route.targets {
 		e.tried = append(e.tried, balancer.Mask{})
 	}
+	e.confine()
 	e.pick.Rand = rand.Uint64()
 }
 
@@ -224,6 +225,9 @@ func (e *Exchange) nothingLeft(now time.Time) error {
 	if e.failure != nil {
 		return blame(e.failure)
 	}
+	if e.reach.pinned {
+		return errHomeOut
+	}
 	wait, resting, anyOut := time.Duration(0), false, false
 	for _, t := range e.name.route.targets {
 		m := t.pool.members
@@ -237,6 +241,8 @@ func (e *Exchange) nothingLeft(now time.Time) error {
 		}
 	}
 	switch {
+	case !anyOut && e.op == helixflow.OpPassthrough:
+		return errPathBusy
 	case !anyOut:
 		return errAllBusy
 	case resting:

@@ -72,6 +72,7 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 	if err := s.addHooks(cfg.Hooks, w); err != nil {
 		return nil, err
 	}
+	s.addPrefixes(cfg, pools, w)
 	for i := range cfg.Models {
 		if err := s.addModel(&cfg.Models[i], pools, w); err != nil {
 			return nil, err
@@ -90,10 +91,46 @@ func (s *Snapshot) compileWebsockets(cfg *configs.Config) {
 	s.websockets = websockets{max: int64(w.Max), idle: w.Idle, total: w.Total}
 	for _, p := range cfg.Passthrough {
 		for _, op := range []helixflow.Op{helixflow.OpRealtime, helixflow.OpResponsesSocket} {
-			if p.Prefix == op.Path() {
+			if p.IsWebsocket() && p.Prefix == op.Path() {
 				s.websockets.ops = append(s.websockets.ops, op)
 			}
 		}
+	}
+}
+
+// addPrefixes adds the passthrough list, and what it makes of pools.
+func (s *Snapshot) addPrefixes(cfg *configs.Config, pools map[string]*Pool, w World) {
+	for i := range cfg.Pools {
+		p := pools[cfg.Pools[i].Name]
+		if p.owner = cfg.Pools[i].Tenant; p.owner == "" && len(cfg.Tenants) == 1 {
+			p.owner = cfg.Tenants[0].Name
+		}
+	}
+	for i := range cfg.Passthrough {
+		c := &cfg.Passthrough[i]
+		if c.IsWebsocket() {
+			continue
+		}
+		pool := pools[c.Pool]
+		pool.keeps = pool.keeps || !c.Shared
+		r := &Route{
+			model: metric.NoModel, targets: []target{{pool: pool, weight: 1}}, groups: []group{{0, 1}},
+			fallback: new(fallback), series: w.Metrics.Model(metric.NoModel), held: holdBelow,
+			estimator: w.Limits.Estimator(metric.NoModel),
+		}
+		r.setTimeouts(&c.Timeouts)
+		s.prefixes = append(s.prefixes, &prefix{
+			path: c.Prefix, pool: pool, shared: c.Shared, admin: administrative([]byte(c.Prefix)),
+			name: &publicName{name: metric.NoModel, index: -1, route: r},
+		})
+	}
+	slices.SortStableFunc(s.prefixes, func(a, b *prefix) int { return len(b.path) - len(a.path) })
+}
+
+func (r *Route) setTimeouts(c *configs.Timeouts) {
+	r.connect, r.firstToken, r.idle, r.total, r.keepalive = c.Connect, c.FirstToken, c.Idle, c.Total, c.Keepalive
+	if r.keepalive == 0 { // never
+		r.keepalive = r.total
 	}
 }
 
@@ -197,22 +234,10 @@ func identity(t configs.ClientTLS, proxy secret.Text) string {
 // addModel adds a model's route under its name and its aliases.
 func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, w World) error {
 	r := &Route{
-		model:      c.Name,
-		fallback:   w.Fallbacks.of(c.Name),
-		hold:       c.FallbackHold,
-		connect:    c.Timeouts.Connect,
-		firstToken: c.Timeouts.FirstToken,
-		idle:       c.Timeouts.Idle,
-		total:      c.Timeouts.Total,
-		keepalive:  c.Timeouts.Keepalive,
-		series:     w.Metrics.Model(c.Name),
-		estimator:  w.Limits.Estimator(c.Name),
-		price:      priceOf(&c.Price),
-		held:       holdBelow,
+		model: c.Name, fallback: w.Fallbacks.of(c.Name), hold: c.FallbackHold, series: w.Metrics.Model(c.Name),
+		estimator: w.Limits.Estimator(c.Name), price: priceOf(&c.Price), held: holdBelow,
 	}
-	if r.keepalive == 0 { // never
-		r.keepalive = r.total
-	}
+	r.setTimeouts(&c.Timeouts)
 	r.addTargets(c.Targets, pools)
 	r.addHooks(c.Hooks, s.hooks)
 	var err error
@@ -255,6 +280,7 @@ func (r *Route) addTargets(list []configs.Target, pools map[string]*Pool) {
 		}
 		last = c.Priority
 		r.targets = append(r.targets, t)
+		r.keeps = r.keeps || t.pool.keeps
 		r.groups[len(r.groups)-1].end = len(r.targets)
 	}
 }

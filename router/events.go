@@ -227,6 +227,7 @@ func (b *relay) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 			b.sequence++
 		default:
 			openai.ReadEvent(one, b.e.op, &ev)
+			b.e.rememberEvent(a, one, &ev)
 			keep, odd = b.note(&ev), ev.Odd && b.e.op.Understood()
 		}
 		b.opaque = false

@@ -50,6 +50,8 @@ type progress struct {
 	upload     *upload     // instead of body: what is passed on as it comes
 	named      []byte      // the model of a form
 	socket     *socket     // of a request for a websocket that makes sense; else nil
+	held       []heldField // what a form names, until it is known where it goes
+	below      below       // of OpPassthrough
 
 	// What was decided.
 	principal     *authn.Principal
@@ -57,6 +59,7 @@ type progress struct {
 	refusal       admission.Refusal // the limit that stopped it
 	prompt        admission.Prompt
 	expected      helixflow.Usage // what was reserved for
+	reach         reach
 	name          *publicName
 	attempt       *Attempt // the try that answers, or nil
 	tries         int
@@ -138,6 +141,7 @@ func (e *Exchange) finish() {
 	e.progress = progress{}
 	e.call.Stream = false // what is not scanned does not stream
 	e.edits.Reset()
+	e.asked.Set(nil)
 	e.relay.reset()
 	exchanges.Put(e)
 }

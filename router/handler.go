@@ -41,10 +41,19 @@ func (s *Server) serve(e *Exchange) error {
 	if err := e.arrive(e.began); err != nil {
 		return err
 	}
+	if e.op == helixflow.OpPassthrough {
+		return e.passOn()
+	}
 	if err := e.scan(); err != nil {
 		return err
 	}
 	if err := e.resolve(); err != nil {
+		if err == errMissingModel && e.passesWithoutModel() {
+			return e.passWithoutModel()
+		}
+		return err
+	}
+	if err := e.checkNamed(); err != nil {
 		return err
 	}
 	if err := e.recall(); err != nil || e.replay != nil {
@@ -97,7 +106,7 @@ func (e *Exchange) scanForm() error {
 	if err := checkEncoding(&e.conn.head); err != nil {
 		return err
 	}
-	u, err := e.openUpload(true)
+	u, err := e.openUpload(true, "model")
 	if err != nil {
 		return err
 	}

@@ -76,8 +76,10 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 			e.credentialHeader(v, &e.client.credentialSent)
 		case "Host", "Content-Length", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
 			"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Expect", "Accept-Encoding",
-			"Cookie", "Forwarded", "X-Real-Ip", "Openai-Organization", "Openai-Project":
-			// Hop-by-hop, ours to say, or a credential of the client's.
+			"Cookie", "Forwarded", "X-Real-Ip", "Openai-Organization", "Openai-Project",
+			"X-Http-Method", "X-Http-Method-Override", "X-Method-Override":
+			// Hop-by-hop, ours to say, a credential of the client's, or a way to make
+			// another request of this one than was looked at.
 		case "Upgrade":
 			e.client.websocket = e.client.websocket || asksWebsocket(v)
 		case "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Accept":
@@ -201,23 +203,34 @@ func (e *Exchange) locate() error {
 	if e.client.websocket {
 		return e.locateSocket(p.clean)
 	}
-	switch {
-	case p.op == helixflow.OpUnknown && e.snap.socketAt(p.clean) != helixflow.OpUnknown:
+	switch known := p.op != helixflow.OpUnknown; {
+	case known && e.methodFits():
+		e.takePlace(p)
+		return nil
+	case e.takePrefix(p):
+		if e.method() == "" {
+			return errMethod
+		}
+		return nil
+	case known:
+		return errMethod
+	case e.snap.socketAt(p.clean) != helixflow.OpUnknown:
 		return errUpgrade
-	case p.op == helixflow.OpUnknown && administrative(p.clean):
+	case administrative(p.clean):
 		return errAdministrative
-	case p.op == helixflow.OpUnknown:
-		return errNotFound
+	}
+	return errNotFound
+}
+
+// takePlace takes from a path what it names besides the operation.
+func (e *Exchange) takePlace(p place) {
+	switch {
 	case p.op == helixflow.OpGetModel:
 		e.modelID = p.model
 	case p.model != nil:
 		e.deployment = p.model
 		e.client.query = withoutParameter(e.client.query, "api-version")
 	}
-	if !e.methodFits() {
-		return errMethod
-	}
-	return nil
 }
 
 func (e *Exchange) methodFits() bool {
@@ -234,11 +247,17 @@ func (e *Exchange) isOptions() bool { return string(e.conn.head.Method()) == fas
 
 // allowedMethods is the Allow header of an operation.
 func allowedMethods(op helixflow.Op) string {
-	if op.Body() == helixflow.NoBody {
+	switch op.Body() {
+	case helixflow.NoBody:
 		return "GET, HEAD, OPTIONS"
+	case helixflow.AnyBody:
+		return anyMethod
+	default:
+		return "POST, OPTIONS"
 	}
-	return "POST, OPTIONS"
 }
+
+const anyMethod = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // readBody reads the whole body into e.body.
 func (e *Exchange) readBody() error {
@@ -322,7 +341,7 @@ func checkMedia(h *fasthttp.RequestHeader, op helixflow.Op) error {
 		ct = ct[:i]
 	}
 	ct = bytes.TrimSpace(ct)
-	if len(ct) > 0 && !bytes.EqualFold(ct, []byte("application/json")) {
+	if op.Body() != helixflow.AnyBody && len(ct) > 0 && !bytes.EqualFold(ct, []byte("application/json")) {
 		if op.Body() == helixflow.FormBody {
 			return errFormType
 		}

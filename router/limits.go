@@ -76,6 +76,18 @@ func (e *Exchange) admit() error {
 	return nil
 }
 
+// admitPassed is admit for what no model decides: it uses no tokens that anybody
+// counts.
+func (e *Exchange) admitPassed() error {
+	if len(e.snap.limits.rules) == 0 {
+		return nil
+	}
+	if no, ok := e.ticket.Admit(e.bodyRead, admission.Demand{}); !ok {
+		return e.refused(no)
+	}
+	return nil
+}
+
 // strictOutput is what is reserved for an answer that nothing bounds.
 const strictOutput = 4096
 
@@ -130,7 +142,7 @@ func (e *Exchange) settle(now time.Time) {
 	if !e.ticket.Held() {
 		return
 	}
-	if e.name == nil { // it arrived, and got no further
+	if e.name == nil || e.op == helixflow.OpPassthrough { // it arrived and got no further, or uses nothing else
 		e.ticket.Settle(now, admission.Demand{})
 		return
 	}

@@ -54,6 +54,8 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindModelForbidden:      {403, typeInvalid, "model_not_allowed", "This API key may not use this model.", adviseNothing},
 	helixflow.KindModelNotFound:       {404, typeInvalid, "model_not_found", "The model does not exist.", adviseNothing},
 	helixflow.KindNotFound:            {404, typeInvalid, "unknown_url", "Unknown request URL. Check the path and the method.", adviseNothing},
+	helixflow.KindObjectNotFound:      {404, typeInvalid, "object_not_found", "The object does not exist or you do not have access to it.", adviseNothing},
+	helixflow.KindListForbidden:       {403, typeInvalid, "list_forbidden", "Objects of several tenants lie here, so they are not listed. Name one by its id.", adviseNothing},
 	helixflow.KindPathForbidden:       {403, typeInvalid, "path_forbidden", "The paths that administer an account are not served here.", adviseNothing},
 	helixflow.KindMethodNotAllowed:    {405, typeInvalid, "method_not_allowed", "This method is not allowed on this path.", adviseNothing},
 	helixflow.KindNoWebsocket:         {400, typeInvalid, "websocket_not_served", "Websockets are not served on this path.", adviseNothing},
@@ -203,6 +205,10 @@ var (
 	errKeyInQuery     = &helixflow.Error{Kind: helixflow.KindKeyInQuery}
 	errNotFound       = &helixflow.Error{Kind: helixflow.KindNotFound}
 	errAdministrative = &helixflow.Error{Kind: helixflow.KindPathForbidden}
+	errListing        = &helixflow.Error{Kind: helixflow.KindListForbidden}
+	errHiddenJSON     = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "A body that begins as JSON does must be sent as application/json."}
+	errFormEncoding   = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "A form must be sent as multipart/form-data."}
+	errManyFields     = &helixflow.Error{Kind: helixflow.KindInvalidForm, Public: "The form names too many objects before its files."}
 	errMethod         = &helixflow.Error{Kind: helixflow.KindMethodNotAllowed}
 	errNoWebsocket    = &helixflow.Error{Kind: helixflow.KindNoWebsocket}
 	errHandshake      = &helixflow.Error{Kind: helixflow.KindHandshake}
@@ -232,6 +238,8 @@ var (
 	errNotUTF8        = &helixflow.Error{Kind: helixflow.KindInvalidJSON, Public: "The request body is not valid UTF-8."}
 	errUnseen         = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "unsupported_value", Public: "Requests for this model are checked, and this one cannot be."}
 	errUnseenStream   = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "unsupported_value", Param: "stream", Public: "Answers of this model are checked whole, so it does not stream. Ask without 'stream'."}
+	errHomeOut        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "The backend that has this object is not available now."}
+	errPathBusy       = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this path is at its limit."}
 	errAllBusy        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this model is at its limit."}
 )
 

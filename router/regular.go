@@ -81,6 +81,8 @@ func (a *Attempt) sniff(out *backends.Outgoing, route *Route) error {
 // suit makes the answer in hand what the client asked for, or fails.
 func (a *Attempt) suit(op helixflow.Op) error {
 	switch {
+	case op == helixflow.OpPassthrough: // as it is
+		return nil
 	case a.status >= 400:
 		if op != helixflow.OpMessages && op != helixflow.OpMessagesCountTokens { // their errors are Anthropic's
 			a.complain(a.fault())

@@ -55,7 +55,7 @@ func (b *relay) reset() {
 // without the mark of a proper end.
 func (b *relay) run() error {
 	e := b.e
-	if e.conn.head.IsHead() || e.status == statusNoContent {
+	if e.conn.head.IsHead() || isBodiless(e.status) {
 		return b.write(nil, false)
 	}
 	switch a := e.attempt; {
@@ -210,9 +210,10 @@ func (e *Exchange) deadline() time.Time {
 // answerBy is when an answer must be in hand: the deadline, or the end of the
 // client's own patience if that is sooner. An SDK waits so long for each read,
 // so what is on its way by then is not held to it; and it is let to give up
-// first, for what it says then is its own time-out and not an error of ours.
+// first, for what it says then is its own time-out and not an error of ours. Of a
+// passthrough the sending alone may take longer.
 func (e *Exchange) answerBy() time.Time {
-	if p := e.client.patience; p > 0 && p+graceOfPatience < e.name.route.total {
+	if p := e.client.patience; p > 0 && e.op != helixflow.OpPassthrough && p+graceOfPatience < e.name.route.total {
 		return e.began.Add(p + graceOfPatience)
 	}
 	return e.deadline()

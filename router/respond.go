@@ -18,6 +18,7 @@ import (
 const (
 	statusOK           = fasthttp.StatusOK
 	statusNoContent    = fasthttp.StatusNoContent
+	statusNotModified  = fasthttp.StatusNotModified
 	statusUnauthorized = fasthttp.StatusUnauthorized
 	statusTooMany      = fasthttp.StatusTooManyRequests
 )
@@ -119,7 +120,7 @@ func (e *Exchange) appendFraming(dst []byte) []byte {
 	c := e.conn
 	size := e.bodySize()
 	switch {
-	case e.status == statusNoContent:
+	case isBodiless(e.status):
 	case size >= 0:
 		dst = append(dst, "Content-Length: "...)
 		dst = strconv.AppendInt(dst, size, 10)
@@ -140,6 +141,9 @@ func (e *Exchange) appendFraming(dst []byte) []byte {
 	return dst
 }
 
+// isBodiless reports whether an answer of this status has no body.
+func isBodiless(status int) bool { return status == statusNoContent || status == statusNotModified }
+
 // bodySize is the answer's length, or -1 for one that shows its end otherwise.
 func (e *Exchange) bodySize() int64 {
 	a := e.attempt
@@ -150,6 +154,8 @@ func (e *Exchange) bodySize() int64 {
 		return int64(len(e.replay.Body))
 	case a == nil:
 		return int64(len(e.local.B))
+	case e.op == helixflow.OpPassthrough && e.conn.head.IsHead():
+		return int64(max(a.head.ContentLength(), -1)) // of what a GET would get
 	case a.events:
 		return -1
 	case a.whole:
@@ -272,7 +278,11 @@ func (e *Exchange) appendCORS(dst []byte) []byte {
 	if !e.preflight {
 		return append(dst, "Access-Control-Expose-Headers: X-Request-Id, Openai-Processing-Ms, Retry-After, Retry-After-Ms, X-Should-Retry\r\n"...)
 	}
-	dst = append(dst, "Access-Control-Allow-Methods: GET, POST, OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"...)
+	methods := "GET, POST, OPTIONS"
+	if len(e.snap.prefixes) > 0 {
+		methods = anyMethod
+	}
+	dst = append(append(append(dst, "Access-Control-Allow-Methods: "...), methods...), "\r\nAccess-Control-Max-Age: 600\r\n"...)
 	if asked := e.conn.head.Peek(fasthttp.HeaderAccessControlRequestHeaders); len(asked) > 0 {
 		dst = appendHeader(dst, "Access-Control-Allow-Headers", asked)
 	}

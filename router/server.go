@@ -16,6 +16,7 @@ import (
 	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/idempotency"
 	"github.com/helixflow/helixflow/internal/metric"
+	"github.com/helixflow/helixflow/internal/objects"
 )
 
 const (
@@ -48,6 +49,7 @@ type Server struct {
 	throttle *authn.Throttle
 	access   atomic.Pointer[accesslog.Log]
 	answers  *idempotency.Store
+	objects  *objects.Registry
 	spooled  atomic.Int64   // bytes of uploads on disk
 	mirrored atomic.Int32   // copies under way
 	copies   sync.WaitGroup // of their goroutines
@@ -78,6 +80,7 @@ func NewServer(o Options) (*Server, error) {
 	return &Server{
 		opt: o, metrics: o.Metrics, log: o.Log, watcher: w, answers: answers,
 		noModel: o.Metrics.Model(metric.OtherModel), throttle: authn.NewThrottle(),
+		objects: objects.New(objects.Options{}),
 		conns:   make(map[*clientConn]struct{}),
 		mirrors: make(map[*mirrorCopy]struct{}),
 	}, nil

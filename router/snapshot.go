@@ -24,6 +24,7 @@ type Snapshot struct {
 	names      map[string]*publicName
 	listed     []*publicName // in the configuration's order
 	catchAll   *publicName   // the model "*"; nil without one
+	prefixes   []*prefix     // the longest first
 	maxBody    int64
 	maxUpload  int64
 	maxSpool   int64
@@ -66,6 +67,7 @@ type Route struct {
 	model      string
 	targets    []target // by priority; those of one priority stand together
 	groups     []group
+	keeps      bool // some target's pool does
 	mirrors    []mirror
 	fallback   *fallback
 	hold       time.Duration // how long to stay with a later priority
@@ -105,6 +107,8 @@ type mirror struct {
 // Pool is a set of interchangeable endpoints and the policy that picks one.
 type Pool struct {
 	name        string
+	owner       string // the tenant whose account it is, or ""
+	keeps       bool   // tenants' objects lie there, since a passthrough leads there
 	policy      balancer.Policy
 	candidates  []balancer.Candidate // as in endpoints
 	endpoints   []*backends.Endpoint

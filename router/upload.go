@@ -31,7 +31,8 @@ type upload struct {
 	until time.Time // the whole exchange's deadline; zero while none is known
 	limit int64     // bytes
 	form  *formdata.Scanner
-	model bool // form is one, and the model in it is sought
+	scans bool // it is a form, which is looked through
+	model bool // for its model
 
 	head  *buf.Buffer // what came first
 	spool spool       // what came then, before the model was found
@@ -52,19 +53,23 @@ type upload struct {
 
 var uploads = sync.Pool{New: func() any { return &upload{form: new(formdata.Scanner)} }}
 
-// openUpload begins to take in the request's body; a form is looked through.
-func (e *Exchange) openUpload(isForm bool) (*upload, error) {
+// openUpload begins to take in the request's body. A form is looked through for a
+// field, "" for none, and for objects that it names.
+func (e *Exchange) openUpload(isForm bool, field string) (*upload, error) {
 	c := e.conn
 	limit := e.snap.maxUpload
 	if c.body.Length() > limit {
 		return nil, tooLarge(limit)
 	}
 	u := uploads.Get().(*upload)
-	u.conn, u.began, u.limit, u.model = c, e.began, limit, isForm
+	u.conn, u.began, u.limit, u.scans, u.model = c, e.began, limit, isForm, field != ""
 	e.upload = u // whatever happens now, freeRequest closes it
 	if isForm {
-		if err := u.form.Begin(c.head.ContentType(), "model"); err != nil {
+		if err := u.form.Begin(c.head.ContentType(), field); err != nil {
 			return nil, err
+		}
+		if len(e.snap.prefixes) > 0 {
+			u.form.Watch(e.formField)
 		}
 	}
 	if c.wants100 {
@@ -261,7 +266,7 @@ func (u *upload) read(p []byte) (int, error) {
 		return 0, bodyError(err)
 	}
 	u.whole = err == io.EOF || c.body.Finish()
-	if !u.model {
+	if !u.scans {
 		return n, nil
 	}
 	if err := u.form.Scan(p[:n]); err != nil {

@@ -104,15 +104,18 @@ func (p *parked) ring() {
 
 // crowded reports whether others wait already where e would, so that it must not
 // overtake them.
-func (e *Exchange) crowded() bool {
+func (e *Exchange) crowded(now time.Time) bool {
 	p := e.name.route.targets[0].pool
-	return p.lot != nil && p.lot.waiting.Load() > 0
+	return p.lot != nil && p.lot.waiting.Load() > 0 && (!e.reach.narrowed || e.full(now) == p)
 }
 
-// full is the first pool that could take e if only it had room; nil: none.
+// full is the first pool that could take e if only it had room; nil: none. Who is
+// bound to some of a pool's backends does not wait there: it would hold up those
+// that can go to the others.
 func (e *Exchange) full(now time.Time) *Pool {
 	for i := range e.name.route.targets {
-		if p := e.name.route.targets[i].pool; p.lot != nil && !p.members.Eligible(now).Empty() {
+		p := e.name.route.targets[i].pool
+		if open := p.members.Eligible(now); p.lot != nil && !open.Empty() && (!e.reach.narrowed || e.reaches(i, open)) {
 			return p
 		}
 	}

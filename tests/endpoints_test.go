@@ -39,12 +39,31 @@ takes the place of the body's. ` + "`OPTIONS`" + ` tells the methods of a path a
 	b.WriteString("## Answered by the router\n\n| method | path | answer |\n|---|---|---|\n")
 	b.WriteString("| GET, HEAD | `/v1/models` | the names of the configuration that the key may use; with the model `*` those of its backend too |\n")
 	b.WriteString("| GET, HEAD | `/v1/models/{id}` | one of them; `/` and `:` in an id may be escaped |\n\n")
+	b.WriteString(`## Passed on by their prefix
+
+Off unless listed under ` + "`passthrough`" + ` with a pool; [how](../how-to/files.md). A prefix takes what stands nowhere above: another
+path, another method, or a path routed by a model whose request names none, but for those that are understood. Methods:
+GET, HEAD, POST, PUT, PATCH, DELETE. Ids must be the tenant's. Metrics' ` + "`endpoint`" + ` is ` + "`passthrough`" + `.
+
+| prefix | what is there |
+|---|---|
+| ` + "`/v1/files`, `/v1/uploads`" + ` | files, whole or in parts |
+| ` + "`/v1/batches`" + ` | batches; their output is a file |
+| ` + "`/v1/responses`, `/v1/conversations`" + ` | stored responses (read, cancel, delete, input items) and conversations |
+| ` + "`/v1/vector_stores`" + ` | vector stores, their files and searches |
+| ` + "`/v1/fine_tuning`, `/v1/models`" + ` | fine-tuning jobs; DELETE of a model |
+| ` + "`/v1/containers`" + ` | containers and the files in them |
+| ` + "`/v1/assistants`, `/v1/threads`" + ` | assistants, threads, runs |
+| ` + "`/v1/videos`" + ` | videos, by their ids |
+| ` + "`/v1/evals`, `/v1/skills`, `/v1/chat/completions`, …" + ` | and any other path, an engine's own included |
+
+`)
 	b.WriteString(`## Not served
 
 | path | answer |
 |---|---|
-| ` + "`/v1/organization…`, `/v1/projects…`" + ` | 403 ` + "`path_forbidden`" + `: they administer an account, and its keys have no business behind a shared router |
-| anything else | 404 ` + "`unknown_url`" + ` |
+| ` + "`/v1/organization…`, `/v1/projects…`" + `, unless a prefix names them | 403 ` + "`path_forbidden`" + `: they administer an account, and its keys have no business behind a shared router |
+| anything else, paths with dot segments or escapes of what needs none, or of slashes | 404 ` + "`unknown_url`" + ` |
 `)
 	return b.String()
 }

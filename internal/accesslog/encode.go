@@ -24,6 +24,7 @@ func appendLine(dst []byte, r *Record) []byte {
 	dst = appendName(dst, `,"key":`, r.KeyName)
 	dst = appendName(dst, `,"key_id":`, r.KeyID)
 	dst = appendName(dst, `,"endpoint":`, r.Op.String())
+	dst = appendName(dst, `,"prefix":`, r.Prefix)
 	dst = appendName(dst, `,"model":`, r.Model)
 	if r.Asked.n > 0 && string(r.Asked.bytes[:r.Asked.n]) != r.Model {
 		dst = append(dst, `,"asked":`...)

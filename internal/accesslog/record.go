@@ -24,6 +24,7 @@ type Record struct {
 	KeyID   string // the public id inside the key
 
 	Op      helixflow.Op
+	Prefix  string // of a passthrough's path
 	Model   string // as configured
 	Asked   Text   // the model as the caller named it; shown where it differs
 	Backend string // the one that answered, or the last one tried

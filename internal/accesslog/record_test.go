@@ -21,7 +21,7 @@ func TestRecordHoldsNoContent(t *testing.T) {
 	fields := map[string]reflect.Type{
 		"Time": reflect.TypeFor[time.Time](), "ID": reflect.TypeFor[Text](), "Client": reflect.TypeFor[netip.Addr](),
 		"Tenant": reflect.TypeFor[string](), "KeyName": reflect.TypeFor[string](), "KeyID": reflect.TypeFor[string](),
-		"Op": reflect.TypeFor[helixflow.Op](), "Model": reflect.TypeFor[string](), "Asked": reflect.TypeFor[Text](),
+		"Op": reflect.TypeFor[helixflow.Op](), "Prefix": reflect.TypeFor[string](), "Model": reflect.TypeFor[string](), "Asked": reflect.TypeFor[Text](),
 		"Backend": reflect.TypeFor[string](), "Stream": reflect.TypeFor[bool](), "Status": reflect.TypeFor[int](),
 		"Problem": reflect.TypeFor[bool](), "Kind": reflect.TypeFor[helixflow.Kind](), "Cut": reflect.TypeFor[bool](),
 		"Left": reflect.TypeFor[bool](), "Replay": reflect.TypeFor[bool](), "Tries": reflect.TypeFor[int](), "End": reflect.TypeFor[string](),

@@ -20,6 +20,9 @@ import (
 // label is never text a caller made up.
 const OtherModel = "other"
 
+// NoModel is the label for requests that no model decides.
+const NoModel = "none"
+
 // Metrics is every series of the process. Make it with New.
 type Metrics struct {
 	overhead          histogram
@@ -60,7 +63,7 @@ func (m *Metrics) SetBuild(version, revision, goVersion string) {
 }
 
 // Model returns the series of a model, always the same ones for a name. The
-// name must come from the configuration, or be OtherModel. Not for the request
+// name must come from the configuration, or be OtherModel or NoModel. Not for the request
 // path: it locks.
 func (m *Metrics) Model(name string) *ModelSeries {
 	m.mu.Lock()

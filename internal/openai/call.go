@@ -36,6 +36,7 @@ type Call struct {
 	Model Span // the string's content without quotes, as sent; see ModelName
 
 	Stream            bool // "stream": true
+	NoStore           bool // "store": false
 	IncludeUsage      bool // stream_options.include_usage is true
 	StreamValue       Span // the value of "stream", null included
 	StreamOptions     Span // the value of "stream_options", null included

@@ -116,6 +116,7 @@ func (c *chunk) response() {
 		c.value()
 		return
 	}
+	start := c.i
 	for more := c.enter('{'); more; more = c.more('{') {
 		if string(c.key()) == "usage" {
 			c.usage()
@@ -123,6 +124,7 @@ func (c *chunk) response() {
 		}
 		c.value()
 	}
+	c.out.Response = Span{int32(start), int32(c.i)}
 }
 
 // usage reads a usage object and reports whether it is one.

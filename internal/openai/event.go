@@ -22,6 +22,8 @@ type Event struct {
 	HasUsage  bool // Usage is reported
 	Usage     helixflow.Usage
 
+	Response Span // of Responses: the Response object in the event; absent where it has none
+
 	// Odd: clients stumble over how it is written; AppendMended writes it as they
 	// know it. They take a top-level "error":null for an error, and an error in
 	// another shape than AppendErrorFrame's for none; and they do not know the

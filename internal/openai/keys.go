@@ -21,6 +21,7 @@ const (
 	keyPromptCacheKey
 	keyPreviousResponseID
 	keyServiceTier
+	keyStore
 	keyConversation
 	keyMessages
 	keyInput
@@ -57,6 +58,8 @@ func policyKey(key []byte) keyID {
 		return keyPreviousResponseID
 	case "service_tier":
 		return keyServiceTier
+	case "store":
+		return keyStore
 	case "conversation":
 		return keyConversation
 	case "messages":

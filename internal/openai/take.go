@@ -41,6 +41,9 @@ func (c *Call) take(id keyID, body []byte, v Span) error {
 		return takeString(&c.PreviousResponseID, "previous_response_id", first, v)
 	case keyType:
 		return takeString(&c.Type, "type", first, v)
+	case keyStore:
+		c.NoStore = first == 'f'
+		return nil // whatever else it is, a backend that reads it stores
 	case keyServiceTier:
 		return takeString(&c.ServiceTier, "service_tier", first, v)
 	}
