@@ -79,7 +79,7 @@ var rooms = []room{
 	},
 	{
 		pkg: "authn", inside: []string{".", "internal/..."},
-		third: []string{"github.com/golang-jwt/jwt", "github.com/MicahParks/keyfunc"},
+		third: []string{"github.com/golang-jwt/jwt"},
 	},
 	{
 		pkg: "configs", inside: []string{".", "internal/secret"},

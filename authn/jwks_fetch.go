@@ -196,7 +196,7 @@ func (f *fetcher) get(ctx context.Context, at string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
 	req.Header.Set("User-Agent", "helixflow")
 	resp, err := f.client.Do(req)
 	if err != nil {

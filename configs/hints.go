@@ -19,6 +19,7 @@ func hint(r *reader, c *Config, now time.Time) {
 	hintServer(r, c)
 	hintKeys(r, c, now)
 	hintOrder(r, c)
+	hintIssuers(r, c.Auth.JWT)
 	hintGrants(r, c)
 	hintPools(r, c)
 	hintHooks(r, c)
@@ -79,6 +80,15 @@ func namedElsewhere(c *Config, tenant string) bool {
 		any := i.TenantClaim != "" && len(i.Tenants) == 0
 		return any || i.Tenant == tenant || slices.ContainsFunc(i.Tenants, func(t ClaimTenant) bool { return t.Tenant == tenant })
 	}) || slices.ContainsFunc(c.Auth.MTLS, func(m Certificate) bool { return m.Tenant == tenant })
+}
+
+// hintIssuers tells of issuers that may speak for each other's tenants.
+func hintIssuers(r *reader, issuers []Issuer) {
+	for i := range issuers {
+		if path := at("auth", "jwt", i, "tenant_claim"); len(issuers) > 1 && issuers[i].TenantClaim != "" && len(issuers[i].Tenants) == 0 {
+			r.wrong(path, "lets this issuer name any tenant, those of other issuers too; tenants bounds it")
+		}
+	}
 }
 
 // hintOrder tells of ways that are configured and off.

@@ -74,6 +74,8 @@ func TestHints(t *testing.T) {
 	f(with("    keys: [{name: ci, generate: true}]\n", "", "tenants:", fmt.Sprintf(issuer, "tenant: acme")))
 	f(with("    keys: [{name: ci, generate: true}]\n", "", "tenants:", fmt.Sprintf(issuer, "tenant_claim: org")))
 	f(with("    keys: [{name: ci, generate: true}]\n", "", "tenants:", fmt.Sprintf(issuer, "tenant_claim: org, tenants: [{value: x, tenant: acme}]")))
+	f(with("tenants:", strings.Replace(fmt.Sprintf(issuer, "tenant_claim: org"), "}]", "}, {issuer: https://b, audience: a, tenant: acme}]", 1)),
+		"auth.jwt[0].tenant_claim: lets this issuer name any tenant, those of other issuers too; tenants bounds it")
 	f(with("tenants:", "auth: {order: [jwt, mtls]}\ntenants:"), "auth.order: lacks key: what is configured for it has no use")
 	f(with("tenants:", strings.Replace(fmt.Sprintf(issuer, "tenant: acme"), "auth:", "auth:\n  order: [key]", 1)), "auth.order: lacks jwt: what is configured for it has no use")
 	f(with("listen:", `trusted_proxies: ["10.0.0.0/8", "0.0.0.0/0"], listen:`), "server.trusted_proxies[1]: believes every client about its own address")
