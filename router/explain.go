@@ -49,7 +49,7 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 // would be refused is explained too; the error is for a question that makes no
 // sense, and names neither a credential nor what could be one. Nothing in the
 // answer is secret, and the caller owns it. Explain takes no place on a backend,
-// asks nobody and turns no policy; safe for concurrent use.
+// asks no backend and turns no policy; safe for concurrent use.
 func (s *Snapshot) Explain(q Question) (Explanation, error) {
 	if q.Model == "" && q.Body == nil {
 		return Explanation{}, errors.New("cannot explain a request without a model: name one, or give a body that does")

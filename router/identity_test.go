@@ -347,6 +347,30 @@ func TestClientCertificateOfAnOpenConnection(t *testing.T) {
 	require.Equal(t, 401, askOn(t, c, raw).status, "it ran out")
 }
 
+// A session that is resumed brings its old certificate, which is worth what it is
+// worth now.
+func TestClientCertificateOfAResumedSession(t *testing.T) {
+	cs, other := newCerts(t), newCerts(t)
+	_, hash := newKey(t)
+	config := tenantOf(t, "server: {tls: {cert: a, key: b, client_ca: "+cs.file+", client_auth: optional}}\n"+
+		"auth: {mtls: [{name: a, spiffe: spiffe://d/a, tenant: acme}]}\n", fmt.Sprintf("{name: k, hash: %q}", hash))
+	w := newWorld(t, config, cs.secure)
+	client := &tls.Config{
+		InsecureSkipVerify: true, ServerName: "test", ClientSessionCache: tls.NewLRUClientSessionCache(1),
+		Certificates: []tls.Certificate{*cs.client(t, "spiffe://d/a")},
+	}
+	f := func(resumed bool, status int) {
+		t.Helper()
+		c := tls.Client(w.dial(t), client)
+		require.Equal(t, status, askOn(t, c, chat(`{"model":"m","messages":[]}`)).status)
+		require.Equal(t, resumed, c.ConnectionState().DidResume)
+	}
+	f(false, 200)
+	f(true, 200)
+	w.srv.Publish(w.compile(t, strings.Replace(config, cs.file, other.file, 1)))
+	f(true, 401)
+}
+
 // A token seen before is let in without allocating.
 func TestWalkWithTokenDoesNotAllocate(t *testing.T) {
 	issuer := newIDP(t)
