@@ -115,7 +115,7 @@ func (b *Builder) Add(e *Entry) (*Rights, error) {
 	if err != nil {
 		return nil, err
 	}
-	if other := k.ByID(string(l.id[:])); other != nil {
+	if other := k.owner(&l.id); other != nil {
 		return nil, fmt.Errorf("it has the same id as key %q of tenant %q", other.KeyName, other.Tenant)
 	}
 	if len(k.locks) == maxKeys {
@@ -246,6 +246,19 @@ func (b *Builder) addFormer(f *former) {
 	}
 	k.formerOf = append(k.formerOf, uint32(len(k.formers)))
 	k.formers = append(k.formers, *f)
+}
+
+// owner is the principal of the key with this id, nil if there is none: ByID for
+// a ring in the making, which has nothing to hide.
+func (k *Keyring) owner(id *[idLength]byte) *Principal {
+	h := maphash.Bytes(k.seed, id[:])
+	mask := uint64(len(k.slots) - 1)
+	for at := h >> 16 & mask; k.slots[at] != 0; at = (at + 1) & mask {
+		if n := k.slots[at]&maxKeys - 1; k.slots[at]&^maxKeys == tagOf(h) && k.locks[n].id == *id {
+			return &k.principals[n]
+		}
+	}
+	return nil
 }
 
 // index enters a lock into the table.

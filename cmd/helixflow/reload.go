@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/helixflow/helixflow/admin"
@@ -20,6 +21,29 @@ type plan struct {
 	since      time.Time
 }
 
+// manyKeys is from how many on a keyring's memory is worth a collection at once.
+const manyKeys = 100_000
+
+// frugal is GOGC while such a keyring is made: the old one is there as well, and
+// the garbage of what is read need not be as much as both.
+const frugal = 25
+
+// beFrugal lowers GOGC, and returns what it was.
+func beFrugal() (before int) {
+	before = debug.SetGCPercent(frugal)
+	if before >= 0 && before < frugal {
+		debug.SetGCPercent(before)
+	}
+	return before
+}
+
+// letGo gives back the memory of the keyring that was, or of one that was given up.
+func (a *app) letGo() {
+	if a.snapshot.Keys() >= manyKeys {
+		debug.FreeOSMemory()
+	}
+}
+
 // reload reads the file again and puts it into force, or says what is wrong
 // with it and changes nothing. Calls take turns.
 func (a *app) reload(context.Context) (admin.Reloaded, error) {
@@ -29,6 +53,7 @@ func (a *app) reload(context.Context) (admin.Reloaded, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	a.told(a.manager.Reloading())
+	defer a.letGo()
 	done, err := a.reloadLocked()
 	now := time.Now()
 	last := &admin.LastReload{At: now}
@@ -111,6 +136,9 @@ func (a *app) prepare(cfg *configs.Config, generation uint64) (p prepared, err e
 		return p, err
 	}
 	world := router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Limits: &a.limits, Lots: &a.lots, KeySets: a.keySets, Sim: a.engine}
+	if cfg.CountKeyLines() >= manyKeys {
+		defer debug.SetGCPercent(beFrugal())
+	}
 	if p.snapshot, err = router.Compile(cfg, world, generation); err != nil {
 		return p, err
 	}
