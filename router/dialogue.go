@@ -230,6 +230,9 @@ func (d *dialogue) message() error {
 	if err := e.resolve(); err != nil {
 		return err
 	}
+	if err := e.checkNamed(); err != nil {
+		return err
+	}
 	if err := e.admit(); err != nil {
 		return err
 	}
@@ -252,6 +255,9 @@ func (d *dialogue) message() error {
 // request.
 func (d *dialogue) send(kind string) error {
 	e := d.e
+	if err := e.checkNamed(); err != nil {
+		return err
+	}
 	if kind == createEvent {
 		e.settle(e.bodyRead)
 		if err := e.arrive(e.bodyRead); err != nil {

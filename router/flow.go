@@ -20,6 +20,7 @@ type flow struct {
 	in     inlet
 	out    *outlet
 	talk   *dialogue // reads messages instead of passing frames on; nil for that
+	ears   *ears     // hears what is passed on; nil: nobody
 	follow websocket.Follower
 	deaf   bool  // what comes makes no sense any more
 	closed bool  // a close frame came: nothing follows it
@@ -110,6 +111,9 @@ func (f *flow) pass() error {
 	n, end, bad := f.follow.Follow(p)
 	f.closed = f.follow.Closed()
 	f.count(int64(n))
+	if f.ears != nil {
+		f.ears.hear(p[:n])
+	}
 	err := f.out.pass(p[:n], end, f.follow.Open(), f.closed)
 	f.in.take(n)
 	switch {
@@ -136,6 +140,9 @@ func (f *flow) splice() error {
 		n, err := io.CopyN(f.out.tcp, f.in.tcp, min(f.follow.Left()-1, splicePiece))
 		if n > 0 {
 			f.follow.Skip(n)
+			if f.ears != nil {
+				f.ears.skip(n)
+			}
 			f.count(n)
 			f.out.sent += n
 		}

@@ -103,7 +103,7 @@ func (e *Exchange) checkPath() error {
 // tenant's.
 func (e *Exchange) checkNamed() error {
 	switch e.op {
-	case helixflow.OpResponses, helixflow.OpResponsesCompact, helixflow.OpResponsesInputTokens:
+	case helixflow.OpResponses, helixflow.OpResponsesSocket, helixflow.OpResponsesCompact, helixflow.OpResponsesInputTokens:
 		if err := e.checkThread(); err != nil {
 			return err
 		}
@@ -121,14 +121,14 @@ func (e *Exchange) checkNamed() error {
 func (e *Exchange) checkThread() error {
 	c := &e.call
 	if id := c.PreviousResponseID.In(e.body.B); len(id) > 0 {
-		if err := e.own(id, "previous_response_id"); err != nil {
+		if err := e.mustOwn(id, "previous_response_id"); err != nil {
 			return err
 		}
 	}
 	if !c.Conversation.Present() {
 		return nil
 	}
-	return openai.Conversation(c.Conversation.In(e.body.B), func(id []byte) error { return e.own(id, "conversation") })
+	return openai.Conversation(c.Conversation.In(e.body.B), func(id []byte) error { return e.mustOwn(id, "conversation") })
 }
 
 // checkReference refuses an id in the body that is not the tenant's, and a model
@@ -143,10 +143,15 @@ func (e *Exchange) checkReference(param string, id []byte) error {
 	if !e.guarded() {
 		return nil
 	}
+	return e.mustOwn(id, param)
+}
+
+// mustOwn is own, also for what is on its way to a backend already: a form, which
+// does not reach it whole then, or a websocket.
+func (e *Exchange) mustOwn(id []byte, param string) error {
 	if e.attempt == nil {
 		return e.own(id, param)
 	}
-	// A form on its way to a backend, which it does not reach whole.
 	pool := e.attempt.pool
 	switch _, whose := e.srv.objects.Find(pool.name, e.principal.Tenant, id, e.began); {
 	case whose == objects.Own, whose == objects.Unknown && pool.isOwnedBy(e.principal.Tenant):

@@ -120,7 +120,11 @@ func (e *Exchange) joinBackend() {
 	lease := &e.attempt.lease
 	nc, early := lease.Tunnel()
 	lease.Disarm() // from here on the socket sees to hang-ups
-	e.socket.join(nc, early)
+	var heard *ears
+	if e.op == helixflow.OpResponsesSocket {
+		heard = e.newEars()
+	}
+	e.socket.join(nc, early, heard)
 	e.header.Free()
 	e.filtered.Free()
 	e.header, e.filtered = nil, nil
@@ -154,10 +158,10 @@ func (s *socket) meet(c *clientConn, early []byte) {
 }
 
 // join makes nc, a connection to a backend that has switched protocols, the other
-// side of s, and begins to pass on what comes from there.
-func (s *socket) join(nc net.Conn, early []byte) {
+// side of s, and begins to pass on what comes from there; heard may be nil.
+func (s *socket) join(nc net.Conn, early []byte, heard *ears) {
 	s.backend.to(nc, true)
-	s.down = flow{s: s, out: &s.client, lost: endCut, broken: endBadBackend, stalled: endStall}
+	s.down = flow{s: s, out: &s.client, ears: heard, lost: endCut, broken: endBadBackend, stalled: endStall}
 	s.down.in.open(nc, early)
 	s.mu.Lock()
 	s.raw[1] = nc

@@ -36,6 +36,26 @@ func ReadID(body []byte) Span {
 	return Span{}
 }
 
+// ReadResponseID returns where the id of the Response object stands in an event of
+// Responses; absent if it has none. The event may be cut behind it.
+func ReadResponseID(event []byte) (id Span) {
+	r := madeReader{walker: walker{b: event}}
+	for more := r.enter('{'); more && !id.Present(); more = r.more('{') {
+		if string(r.key()) != "response" || r.peek() != '{' {
+			r.value()
+			continue
+		}
+		for more := r.enter('{'); more && !id.Present(); more = r.more('{') {
+			if string(r.key()) == "id" {
+				id = r.text()
+				continue
+			}
+			r.value()
+		}
+	}
+	return id
+}
+
 // ReadMade reads which objects the body of an answer from a collection of OpenAI's
 // (batches, responses, …) tells of that its backend has made: the "id" at its top,
 // if the request was one that makes; of runs the thread, of batches and fine-tuning

@@ -200,6 +200,21 @@ func TestConversation(t *testing.T) {
 	assert.Error(t, Conversation([]byte(`{"id":"a","x":"b"}`), func([]byte) error { return errors.New("no") }))
 }
 
+func TestReadResponseID(t *testing.T) {
+	f := func(event, want string) {
+		t.Helper()
+		assert.Equal(t, want, string(ReadResponseID([]byte(event)).In([]byte(event))))
+	}
+	f(`{"type":"response.created","response":{"id":"resp_1","object":"resp`, "resp_1")
+	f(`{"response":{"object":"response", "id" : "resp_1"},"type":"response.created"}`, "resp_1")
+	f(`{"type":"response.output_item.added","item":{"id":"msg_1"}}`, "")
+	f(`{"type":"x","response":"resp_1","id":"x"}`, "")
+	f(`{"type":"x","response":{"x":{"id":"no"}}}`, "")
+	f(`{"response":{"id":"resp`, "")
+	f(`{"response":{},"x":{"response":{"id":"no"}}}`, "")
+	f(``, "")
+}
+
 func TestReadID(t *testing.T) {
 	f := func(body, want string) {
 		t.Helper()

@@ -42,7 +42,7 @@ const (
 	StatusTryAgain         = 1013
 	maxControl             = 125
 	maxCloseReason         = maxControl - 2
-	maxHeader              = 14
+	MaxHeader              = 14 // bytes of a frame in front of its payload
 	bitFinal          byte = 0x80
 	bitMask           byte = 0x80
 	bitsReserved      byte = 0x70
