@@ -13,7 +13,7 @@
 //	GET  /-/backends             every backend: state, why, since when, in flight
 //	POST /-/backends/drain       ?url=URL[&pool=NAME]: send this one nothing new
 //	POST /-/backends/undrain     ?url=URL[&pool=NAME]: take that back
-//	GET  /-/explain              ?model=M[&tenant=NAME[&key=NAME]]: where it would go, and why
+//	GET  /-/explain              ?model=M[&tenant=NAME[&key=NAME]]: where it would go, and why; or ?path=P[&method=M]
 //	POST /-/explain              the same for the request in the body; the model may be missing
 //	POST /-/reload               read the configuration again
 //	POST /-/drain                stop as SIGTERM does

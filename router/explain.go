@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,8 @@ type Question struct {
 	Tenant     string
 	Key        string // the name of one of the tenant's keys
 	Body       []byte // as a client sends it; nil: one that names the model alone
+	Method     string // of Path; GET when empty
+	Path       string // instead of Model and Body: what no model decides
 	Live       bool   // the plan serves, so that the state of its backends means something
 	Now        time.Time
 }
@@ -51,10 +54,10 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 // answer is secret, and the caller owns it. Explain takes no place on a backend,
 // asks no backend and turns no policy; safe for concurrent use.
 func (s *Snapshot) Explain(q Question) (Explanation, error) {
-	if q.Model == "" && q.Body == nil {
-		return Explanation{}, errors.New("cannot explain a request without a model: name one, or give a body that does")
+	if err := q.complete(); err != nil {
+		return Explanation{}, err
 	}
-	x := Explanation{Generation: s.generation, Live: q.Live, AssumedBody: q.Body == nil}
+	x := Explanation{Generation: s.generation, Live: q.Live, AssumedBody: q.Body == nil && q.Path == "", Method: q.Method, Path: q.Path}
 	e := &Exchange{}
 	e.snap, e.began, e.op, e.header = s, q.Now, q.Op, new(buf.Buffer)
 	if q.Body == nil {
@@ -69,7 +72,11 @@ func (s *Snapshot) Explain(q Question) (Explanation, error) {
 		return Explanation{}, err
 	}
 	x.Principal = s.explainPrincipal(e.principal)
-	if err == nil {
+	switch {
+	case err != nil:
+	case q.Path != "":
+		hint, err = e.explainPath(&q, &x)
+	default:
 		hint, err = e.walk(&q, &x)
 	}
 	if err == nil && x.Route.Chosen == 0 {
@@ -77,6 +84,30 @@ func (s *Snapshot) Explain(q Question) (Explanation, error) {
 	}
 	x.Refusal = refusal(err, hint)
 	return x, nil
+}
+
+// complete fills in what a question leaves out, and refuses one without sense.
+func (q *Question) complete() error {
+	switch {
+	case q.Path == "" && q.Model == "" && q.Body == nil:
+		return errors.New("cannot explain a request without a model: name one, or give a body that does")
+	case q.Path == "" && q.Method != "":
+		return errors.New("cannot explain a method without a path")
+	case q.Path == "":
+		return nil
+	case q.Model != "" || q.Body != nil:
+		return errors.New("cannot explain a path and a model at once: a path is of what no model decides")
+	}
+	if q.Method == "" {
+		q.Method = "GET"
+	}
+	if !slices.Contains(passthroughMethods[:], q.Method) {
+		return errors.New("cannot explain this method: it is none of " + strings.Join(passthroughMethods[:], ", "))
+	}
+	if servedByModel(q.Method, q.Path) {
+		return errors.New("cannot explain this by its path: a model decides, or the router answers itself; name a model instead")
+	}
+	return nil
 }
 
 // identify finds the principal, and for a refused one what the operator may

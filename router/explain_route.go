@@ -58,6 +58,8 @@ func (e *Exchange) explainRoute(x *Explanation, now time.Time) error {
 		Connect: r.connect.String(), FirstToken: r.firstToken.String(), Idle: r.idle.String(), Total: r.total.String(),
 	}}
 	switch {
+	case e.below.prefix != nil:
+		x.Route.FoundAs = "prefix"
 	case e.name == e.snap.catchAll:
 		x.Route.FoundAs = "catch_all"
 	case e.name.content != nil:

@@ -9,8 +9,13 @@ import "time"
 type Explanation struct {
 	Model       string              `json:"model"` // as the caller names it
 	Operation   string              `json:"operation"`
-	AssumedBody bool                `json:"assumed_body"` // none was given
-	Live        bool                `json:"live"`         // false: the state of backends is that of a start
+	AssumedBody bool                `json:"assumed_body"`      // none was given
+	Method      string              `json:"method,omitempty"`  // of Path
+	Path        string              `json:"path,omitempty"`    // of a request that no model decides
+	Prefix      string              `json:"prefix,omitempty"`  // of passthrough, that takes the path
+	Shared      bool                `json:"shared,omitempty"`  // what lies there is everybody's
+	Objects     []string            `json:"objects,omitempty"` // that the path names, and that must be the tenant's
+	Live        bool                `json:"live"`              // false: the state of backends is that of a start
 	Generation  uint64              `json:"generation"`
 	Principal   *ExplainedPrincipal `json:"principal,omitempty"` // nil: nobody in particular, or nobody known
 	Refusal     *Refusal            `json:"refusal,omitempty"`   // nil: the request would be sent
@@ -43,7 +48,7 @@ type Refusal struct {
 // ExplainedRoute is where the model leads.
 type ExplainedRoute struct {
 	Name     string            `json:"name"`     // the model's own, or "*"
-	FoundAs  string            `json:"found_as"` // model, alias or catch_all
+	FoundAs  string            `json:"found_as"` // model, alias, catch_all or prefix
 	Chosen   int               `json:"chosen"`   // the priority a request goes to now; 0: none has room
 	Hold     *ExplainedHold    `json:"hold,omitempty"`
 	Targets  []ExplainedTarget `json:"targets"` // by priority

@@ -40,6 +40,8 @@ type ExplainCmd struct {
 	Admin   string `placeholder:"URL" help:"Ask the router with this admin address, which knows the state of its backends."`
 	Token   string `env:"HELIXFLOW_ADMIN_TOKEN" help:"Token of the admin address."`
 	Model   string `placeholder:"NAME" help:"Model asked for; may be missing where the body names one."`
+	Path    string `placeholder:"PATH" help:"Path of a request that no model decides, instead of a model."`
+	Method  string `placeholder:"METHOD" help:"Method of --path; GET when left out."`
 	Key     string `help:"API key of who asks, with -c only; - reads it from standard input, where no other user of the machine sees it."`
 	Tenant  string `placeholder:"NAME" help:"Who asks, by name instead of by key."`
 	KeyName string `placeholder:"NAME" help:"Which of the tenant's keys."`
@@ -52,7 +54,7 @@ func (c *ExplainCmd) Run(env *Env) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	q := router.Question{Model: c.Model, Tenant: c.Tenant, Key: c.KeyName}
+	q := router.Question{Model: c.Model, Path: c.Path, Method: c.Method, Tenant: c.Tenant, Key: c.KeyName}
 	var err error
 	if q.Body, err = c.readBody(env); err != nil {
 		return err
@@ -83,8 +85,12 @@ func (c *ExplainCmd) check() error {
 	switch {
 	case (c.Config == "") == (c.Admin == ""):
 		wrong = "explain needs either -c FILE or --admin URL"
-	case c.Model == "" && c.Body == "":
-		wrong = "explain needs --model NAME, or --body FILE that names one"
+	case c.Path != "" && c.Model+c.Body != "":
+		wrong = "--path is of a request that no model decides: use it or --model and --body"
+	case c.Method != "" && c.Path == "":
+		wrong = "--method needs --path"
+	case c.Model == "" && c.Body == "" && c.Path == "":
+		wrong = "explain needs --model NAME, --body FILE that names one, or --path PATH"
 	case c.Admin != "" && c.Key != "":
 		wrong = "a key is not sent to be explained: use --tenant and --key-name with --admin"
 	case c.Key != "" && c.Tenant+c.KeyName != "":
@@ -223,7 +229,7 @@ func (c *ExplainCmd) request(ctx context.Context, q *router.Question) (*http.Req
 	}
 	u = u.JoinPath("/-/explain")
 	query := url.Values{}
-	for name, value := range map[string]string{"model": q.Model, "tenant": q.Tenant, "key": q.Key} {
+	for name, value := range map[string]string{"model": q.Model, "path": q.Path, "method": q.Method, "tenant": q.Tenant, "key": q.Key} {
 		if value != "" {
 			query.Set(name, value)
 		}
@@ -245,5 +251,5 @@ func (c *ExplainCmd) request(ctx context.Context, q *router.Question) (*http.Req
 
 // explain answers the admin API from the plan in force.
 func (a *app) explain(q admin.Question) (any, error) {
-	return a.edge.Explain(router.Question{Model: q.Model, Tenant: q.Tenant, Key: q.Key, Body: q.Body, Now: time.Now()})
+	return a.edge.Explain(router.Question{Model: q.Model, Path: q.Path, Method: q.Method, Tenant: q.Tenant, Key: q.Key, Body: q.Body, Now: time.Now()})
 }

@@ -29,6 +29,9 @@ func report(x *router.Explanation) string {
 	if x.Model != "" {
 		line("request    %s, model %s", x.Operation, quoted(x.Model)+found(x.Route))
 	}
+	if x.Path != "" {
+		line("request    %s", pathText(x))
+	}
 	line("asked by   %s", whoAsks(x.Principal, x.Refusal))
 	if x.Route == nil {
 		return b.String()
@@ -61,6 +64,24 @@ func report(x *router.Explanation) string {
 		line("The request is taken to name the model and nothing else. --body FILE explains a whole one.")
 	}
 	return b.String()
+}
+
+// pathText is a request that no model decides.
+func pathText(x *router.Explanation) string {
+	text := x.Method + " " + oneLine(x.Path)
+	switch {
+	case x.Prefix == "":
+		return text
+	case x.Shared:
+		return text + ", below " + x.Prefix + ", which is everybody's"
+	case len(x.Objects) == 0:
+		return text + ", below " + x.Prefix
+	}
+	names := make([]string, len(x.Objects))
+	for i, id := range x.Objects {
+		names[i] = quoted(id)
+	}
+	return text + ", below " + x.Prefix + "; must be the tenant's: " + strings.Join(names, ", ")
 }
 
 // limitsText is a scope and its limits, with what is left of them if the router
@@ -131,7 +152,7 @@ func whoAsks(p *router.ExplainedPrincipal, r *router.Refusal) string {
 	case p == nil && r != nil && r.Status == 401:
 		return "nobody known"
 	case p == nil:
-		return "nobody in particular: the right to this model is not looked at"
+		return "nobody in particular: no right is looked at"
 	case p.Anonymous:
 		return "anybody without a key, as tenant " + quoted(p.Tenant)
 	case p.Key == "":
@@ -160,7 +181,9 @@ func hookText(h router.ExplainedHook) string {
 func reportTarget(b *strings.Builder, x *router.Explanation, t *router.ExplainedTarget) {
 	fmt.Fprintf(b, "\npriority %d pool %s %s (weight %d), %s, %s\n", t.Priority, quoted(t.Pool),
 		part(x.Route, t), t.Weight, t.Policy, count(t.Attempts, "try", "tries"))
-	fmt.Fprintf(b, "  model    %s\n", quoted(t.Model))
+	if t.Model != "" {
+		fmt.Fprintf(b, "  model    %s\n", quoted(t.Model))
+	}
 	if text := edits(t); text != "" {
 		fmt.Fprintf(b, "  body     %s\n", text)
 	}

@@ -202,7 +202,7 @@ func TestExplainAsksARouter(t *testing.T) {
 	r := f(exitGood, "GET /-/explain?key=ci&model=org%2Fm&tenant=acme  ", "--model", "org/m", "--tenant", "acme", "--key-name", "ci")
 	assert.Equal(t, `goes to    pool b
 request    chat_completions, model m, by the model "*"
-asked by   nobody in particular: the right to this model is not looked at
+asked by   nobody in particular: no right is looked at
 time-outs  connect 1s, first token 1s, idle 1s, total 1s
 held       at priority 2 until 2026-01-02T03:04:05Z, since those before had no backend
 
