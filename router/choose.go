@@ -66,8 +66,8 @@ func (e *Exchange) acquire(now time.Time) (*Attempt, *target) {
 		g := (begin + step) % len(r.groups) // those before it come last
 		if a, t := e.acquireIn(r.groups[g], now); a != nil {
 			// Only what the first try finds unusable is: a later one may just have
-			// tried all of it.
-			if g > begin && r.hold > 0 && e.tries == 0 {
+			// tried all of it, and one that is bound to an object may not go there.
+			if g > begin && r.hold > 0 && e.tries == 0 && !e.reach.narrowed {
 				r.fallback.fell(g, now, r.hold)
 			}
 			return a, t

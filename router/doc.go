@@ -5,7 +5,9 @@
 // handler.go has the walk of a request on one screen; the files follow it:
 // conn (the connection's loop), intake (what came), resolve (which route),
 // attempt and judge (which backend, and again?), respond and relay (the
-// answer), account (what it was). problem.go holds the only table from error
+// answer), account (what it was). What no model decides goes by prefix and
+// passthrough; objects and named keep tenants' objects apart, made records them.
+// problem.go holds the only table from error
 // kind to status. snapshot.go is the immutable plan that compile.go makes of a
 // configuration.
 //

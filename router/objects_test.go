@@ -82,6 +82,13 @@ func TestHomes(t *testing.T) {
 	goes(2, s.get(t, "beta", "/v1/batches/file-0"))
 	goes(0, s.get(t, "acme", "/v1/files/file-0"))
 
+	// To be bound to a later priority does not make others go there.
+	prior := strings.Replace(twoPools, "targets: [{pool: other}, {pool: keep}]", "targets: [{pool: other}, {pool: keep, priority: 2}]\n    fallback_hold: 1h", 1)
+	s.srv.Publish(s.compile(t, s.config(t, prior, urls...)))
+	goes(0, s.post(t, "acme", "/v1/chat/completions", `{"model":"m","x":{"file_id":"file-0"}}`))
+	goes(2, s.post(t, "acme", "/v1/chat/completions", `{"model":"m"}`))
+	s.srv.Publish(s.compile(t, s.config(t, twoPools, urls...)))
+
 	// A conversation stays where it began, wherever a route would rather go.
 	for i := range 6 {
 		a := s.post(t, "acme", "/v1/responses", `{"model":"m","input":"x"}`)

@@ -300,6 +300,14 @@ func TestReferencesInBodies(t *testing.T) {
 	g("/api/anything", `{"file_id":"file-others"}`)
 	g("/v1/videos", `{"prompt":"no model","input_reference":{"file_id":"file-acme"}}`)
 
+	// in queries, too
+	for _, query := range []string{"file_id=file-acme", "x=y&file_ids[]=unknown", "x=%66ile-acme;some%5Fid=file-acme", "FILE_ID=x+y"} {
+		hidden(t, k, s.post(t, "beta", "/v1/batches?"+query, `{}`), 404, "object_not_found")
+	}
+	hidden(t, k, s.post(t, "beta", "/v1/batches?file_id=%zz", `{}`), 400, "")
+	assert.Equal(t, 200, s.post(t, "acme", "/v1/batches?file_id=file-acme&after=file-others&limit=20&order=desc", `{}`).status)
+	k.heard()
+
 	// A tenant that may use some models may not name others here.
 	assert.Equal(t, 200, s.post(t, "poor", "/v1/batches", `{"model":"m"}`).status)
 	k.heard()

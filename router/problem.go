@@ -208,6 +208,7 @@ var (
 	errListing        = &helixflow.Error{Kind: helixflow.KindListForbidden}
 	errHiddenJSON     = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "A body that begins as JSON does must be sent as application/json."}
 	errFormEncoding   = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "A form must be sent as multipart/form-data."}
+	errQuery          = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The query string is malformed."}
 	errManyFields     = &helixflow.Error{Kind: helixflow.KindInvalidForm, Public: "The form names too many objects before its files."}
 	errMethod         = &helixflow.Error{Kind: helixflow.KindMethodNotAllowed}
 	errNoWebsocket    = &helixflow.Error{Kind: helixflow.KindNoWebsocket}
