@@ -94,10 +94,12 @@ func (e *Exchange) takeAnyBody() error {
 		return nil
 	case len(ct) == 0 || isJSON(ct):
 		return e.readBody()
-	case isMedia(ct, "application/x-www-form-urlencoded"):
-		return errFormEncoding
+	case formdata.IsForm(ct):
+		return e.takeUpload(true)
+	case isMedia(ct, "application/x-www-form-urlencoded"), hasPrefixFold(ct, "multipart/"):
+		return errFormEncoding // its fields would pass unseen
 	default:
-		return e.takeUpload(formdata.IsForm(ct))
+		return e.takeUpload(false)
 	}
 }
 

@@ -343,6 +343,7 @@ func TestBodiesPassed(t *testing.T) {
 	f("text/plain", ` {"file_id":"file-others"}`, 415, "unsupported_media_type")
 	f("application/octet-stream", "\xff\xfe{\x00}\x00", 415, "unsupported_media_type")
 	f("application/x-www-form-urlencoded", "file_id=file-others", 415, "unsupported_media_type")
+	f("Multipart/mixed; boundary=x", "--x\r\n\r\n--x--", 415, "unsupported_media_type")
 	f(asJSON, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`, 413, "request_too_large")
 	f("text/plain", strings.Repeat("x", 8<<20+1), 413, "request_too_large")
 	f("multipart/form-data", "x", 400, "invalid_multipart")
