@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,8 +44,9 @@ func used(s *admission.Scope) string {
 // scope.
 func TestSettledOnEveryEnding(t *testing.T) {
 	const unary = `{"id":"x","choices":[],"usage":{"prompt_tokens":100,"completion_tokens":10,"total_tokens":110,"prompt_tokens_details":{"cached_tokens":40}}}`
-	var reply func(a *asked) bool
-	url := newBackend(t, func(a *asked) bool { return reply(a) })
+	type script func(a *asked) bool
+	var reply atomic.Pointer[script] // what the backend does now
+	url := newBackend(t, func(a *asked) bool { return (*reply.Load())(a) })
 	answer := func(text string) func(a *asked) bool {
 		return func(a *asked) bool { a.write(text); return true }
 	}
@@ -56,11 +58,11 @@ func TestSettledOnEveryEnding(t *testing.T) {
 		// 60 at 3, 40 at 1 and 10 at 15 dollars per million.
 		exact = "tokens_per_day 110 concurrent 0 budget 370"
 	)
-	f := func(name, path, body string, backend func(a *asked) bool, want string) {
+	f := func(name, path, body string, backend script, want string) {
 		t.Run(name, func(t *testing.T) {
 			config := strings.ReplaceAll(withLimits(open("first_token: 300ms, idle: 300ms", url)), "tokens_per_day: 1000M", "tokens_per_day: 10k")
 			w := newWorld(t, strings.Replace(config, "balance: round_robin", "ejection: off\n    health: off", 1))
-			reply = backend
+			reply.Store(&backend)
 			c := w.dial(t)
 			headers := []string(nil)
 			if name == "impatient client" {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -46,15 +47,16 @@ func TestAudioIsNotHeld(t *testing.T) {
 func TestEventsOfOtherOperations(t *testing.T) {
 	delta := "data: {\"type\":\"transcript.text.delta\",\"delta\":\"a\"}\n\n"
 	done := "data: {\"type\":\"transcript.text.done\",\"text\":\"a\",\"usage\":{\"input_tokens\":7,\"output_tokens\":3}}\n\n"
-	var script string
+	var script atomic.Pointer[string]
 	url := newBackend(t, func(a *asked) bool {
-		a.write(sseHead + script)
-		return strings.HasSuffix(script, lastChunk)
+		text := *script.Load()
+		a.write(sseHead + text)
+		return strings.HasSuffix(text, lastChunk)
 	})
 	w := newWorld(t, open("", url))
 	f := func(text, want string, whole bool) {
 		t.Helper()
-		script = text
+		script.Store(&text)
 		a := w.ask(t, postTo("/v1/audio/speech", `{"model":"m","input":"x","stream_format":"sse"}`))
 		require.Equal(t, 200, a.status)
 		assert.Equal(t, want, a.body)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type heard struct {
 // newListener is a backend that reads forms and answers with what it heard.
 func newListener(t *testing.T) (url string, heardOf func() []heard) {
 	t.Helper()
+	var mu sync.Mutex // guards all
 	var all []heard
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := heard{Length: r.ContentLength, Path: r.URL.Path}
@@ -55,11 +57,17 @@ func newListener(t *testing.T) (url string, heardOf func() []heard) {
 			}
 			h.Sum = fmt.Sprintf("%x", sum.Sum(nil))
 		}
+		mu.Lock()
 		all = append(all, h)
+		mu.Unlock()
 		_ = json.NewEncoder(w).Encode(h)
 	}))
 	t.Cleanup(s.Close)
-	return s.URL, func() []heard { return all }
+	return s.URL, func() []heard {
+		mu.Lock()
+		defer mu.Unlock()
+		return all
+	}
 }
 
 // formBody is a form with a file of a size and, where the order has an m, the
