@@ -48,6 +48,10 @@
 //	    in a head LF becomes CRLF, ${VAR} is filled in, @LEN is the length of the body
 //	hangup [-tls] [-n 20] [-within 50ms] [-how fin|rst|half] PHASE ROUTER FAKE
 //	    PHASE is prefill, unary, headers, body, stream, busy, pipelined or behind
+//	ws open [-key K] [-H 'N: V']... [-p PROTOCOL]... [-tls] NAME ADDR/PATH   the answer becomes stdout
+//	ws send NAME TEXT|@FILE... · ws recv NAME [N] · ws until NAME TEXT   messages become stdout, or [close CODE REASON], or [cut: why]
+//	ws ping NAME · ws close NAME CODE [REASON] · ws leave NAME [rst]
+//	ws hangup [-tls] [-n 20] [-within 50ms] [-how fin|rst] ADDR/PATH FAKE
 //	bystanders [-tls] [-n 20] [-how fin|rst] ROUTER FAKE
 //
 // Whatever the script checks, each router must have ended without a panic and

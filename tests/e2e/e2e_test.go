@@ -110,6 +110,7 @@ func (b *bench) params(files []string) testscript.Params {
 			"raw":        on((*world).raw),
 			"hangup":     on((*world).hangup),
 			"bystanders": on((*world).bystanders),
+			"ws":         on((*world).ws),
 		},
 	}
 }

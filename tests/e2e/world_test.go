@@ -41,6 +41,7 @@ type world struct {
 	routers map[string]*process
 	fakes   map[string]*fakellm.Server
 	pending map[string]*pending
+	sockets map[string]*socket
 	tls     *tls.Config // of servers; nil before cert
 	roots   *x509.CertPool
 
@@ -56,6 +57,7 @@ func newWorld(b *bench, t testing.TB) *world {
 		bench: b, t: t, vars: map[string]string{},
 		routers: map[string]*process{}, fakes: map[string]*fakellm.Server{}, pending: map[string]*pending{},
 		idps: map[string]*idp{}, authorities: map[string]*tls.Certificate{}, clients: map[string]*tls.Certificate{},
+		sockets: map[string]*socket{},
 	}
 }
 
@@ -63,6 +65,9 @@ func (w *world) close() {
 	for _, p := range w.pending {
 		p.client.close()
 		<-p.done
+	}
+	for _, s := range w.sockets {
+		_ = s.CloseNow()
 	}
 	for name, p := range w.routers {
 		p.kill()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,6 +25,8 @@ type conn struct {
 	greeting *Fault
 
 	requests  chan *Request
+	switched  atomic.Bool   // the connection has become a websocket
+	messages  chan message  // of it
 	gone      chan struct{} // closed when nothing more can be said
 	goneOnce  sync.Once
 	closeOnce sync.Once
@@ -32,7 +35,7 @@ type conn struct {
 func newConn(s *Server, tcp *net.TCPConn) *conn {
 	c := &conn{
 		server: s, tcp: tcp, net: tcp,
-		requests: make(chan *Request, pipelined), gone: make(chan struct{}),
+		requests: make(chan *Request, pipelined), messages: make(chan message), gone: make(chan struct{}),
 	}
 	if s.options.TLS != nil {
 		c.net = tls.Server(tcp, s.options.TLS)
@@ -61,6 +64,10 @@ func (c *conn) serve() {
 		}
 		script, text := c.server.scriptFor(r)
 		c.server.note(func() { r.Script = text })
+		if r.isSocket() && text == "" {
+			c.converse(r)
+			return
+		}
 		w := script.render(readAsked(r.Path, []byte(r.Body)))
 		if !c.play(r, w, script.Drip) {
 			return
@@ -112,6 +119,12 @@ func (c *conn) read() {
 		case c.requests <- r:
 		case <-c.gone:
 			return
+		}
+		if r.isSocket() { // what follows is frames if it was answered so
+			if _, err := br.Peek(1); err != nil || c.switched.Load() {
+				c.left(c.readMessages(r, br))
+				return
+			}
 		}
 	}
 }

@@ -10,7 +10,7 @@
 //
 //   - an order in the request body, the text "fake:SCRIPT;" anywhere in it, so
 //     that any client can ask for a fault through whatever stands between;
-//   - the queue (Server.Queue), one script per POST;
+//   - the queue (Server.Queue), one script per POST or websocket;
 //   - the good answer.
 //
 // A script is a list of directives parted by commas or spaces:
@@ -36,6 +36,17 @@
 //	body        between the head and the body;          body+N   N bytes into the body
 //	chunk:K     behind the K-th chunk, on its boundary; chunk:K+N  N bytes into the next
 //	byte:N      N bytes into the whole answer;          end      behind the last byte
+//
+// A GET of …/realtime or …/responses that asks for a websocket becomes one, unless
+// the queue has a script. It answers the events that OpenAI's clients send; a
+// response.create may hold an order, of which events, ttft, gap and the faults at
+// head and chunk:K (here: before the K-th event) count. Besides it knows
+//
+//	{"type":"fake.echo", …}                      sent back as it came; binary messages too
+//	{"type":"fake.bytes","bytes":N}              a binary message of N bytes
+//	{"type":"fake.close","code":N,"reason":"…"}  a close frame
+//
+// The texts that came are the request's body, a line for each.
 //
 // Everything a peer did is recorded: each request's raw head and body and when
 // it arrived, when its peer left before the answer's end and how, and each

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -349,4 +350,74 @@ func FuzzScript(f *testing.F) {
 			assert.True(t, c.offset >= 0 && c.offset <= sum)
 		}
 	})
+}
+
+func TestSockets(t *testing.T) {
+	s := start(t, Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	open := func(path string) *websocket.Conn {
+		c, _, err := websocket.Dial(ctx, "ws://"+s.Addr()+path, &websocket.DialOptions{Subprotocols: []string{"realtime", "b"}})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.CloseNow() })
+		assert.Equal(t, "realtime", c.Subprotocol())
+		return c
+	}
+	hears := func(c *websocket.Conn, kinds ...string) {
+		t.Helper()
+		for _, kind := range kinds {
+			_, p, err := c.Read(ctx)
+			require.NoError(t, err)
+			require.True(t, json.Valid(p), "%s", p)
+			require.Contains(t, string(p), `"type":"`+kind+`"`)
+		}
+	}
+	say := func(c *websocket.Conn, text string) {
+		t.Helper()
+		require.NoError(t, c.Write(ctx, websocket.MessageText, []byte(text)))
+	}
+	c := open("/v1/realtime?model=voice")
+	hears(c, "session.created")
+	say(c, `{"type":"session.update","session":{}}`)
+	hears(c, "session.updated")
+	say(c, `{"type":"conversation.item.create","item":{"type":"message"}}`)
+	hears(c, "conversation.item.added", "conversation.item.done")
+	say(c, `{"type":"response.create","note":"fake:events=1,gap=1ms;"}`)
+	hears(c, "response.created", "response.output_text.delta", "response.output_text.done", "response.done")
+	say(c, `{"type":"nonsense"}`)
+	hears(c, "error")
+	require.NoError(t, c.Write(ctx, websocket.MessageBinary, []byte("pcm")))
+	_, p, err := c.Read(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, "pcm", string(p))
+	say(c, `{"type":"fake.bytes","bytes":70000}`)
+	c.SetReadLimit(-1)
+	_, p, err = c.Read(ctx)
+	require.NoError(t, err)
+	assert.Len(t, p, 70000)
+	say(c, `{"type":"response.create","note":"fake:close@chunk:1;"}`)
+	hears(c, "response.created")
+	_, _, err = c.Read(ctx)
+	require.ErrorIs(t, err, io.EOF)
+	assert.Contains(t, s.Requests()[0].Body, `{"type":"nonsense"}`+"\n")
+
+	c = open("/v1/responses")
+	say(c, `{"type":"response.create","model":"m","input":"hi"}`)
+	hears(c, "response.created", "response.output_text.delta", "response.output_text.delta", "response.output_text.delta", "response.completed")
+	say(c, `{"type":"fake.close","code":4001,"reason":"why"}`)
+	_, _, err = c.Read(ctx)
+	assert.Equal(t, websocket.StatusCode(4001), websocket.CloseStatus(err))
+
+	c = open("/v1/realtime")
+	_ = c.CloseNow()
+	_, found := s.Wait(ctx, func(r Request) bool { return r.ID == 3 && !r.Left.IsZero() })
+	assert.True(t, found, "a peer that leaves is noted")
+
+	// A script in the queue answers the handshake.
+	script, err := Parse("status=503")
+	require.NoError(t, err)
+	s.Queue(script)
+	_, resp, err := websocket.Dial(ctx, "ws://"+s.Addr()+"/v1/realtime", nil)
+	require.Error(t, err)
+	assert.Equal(t, 503, resp.StatusCode)
 }

@@ -182,7 +182,7 @@ func (s *Server) scriptFor(r *Request) (script Script, text string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.Method != "POST" || len(s.queue) == 0 {
+	if r.Method != "POST" && !r.isSocket() || len(s.queue) == 0 {
 		return Script{}, ""
 	}
 	script = s.queue[0]
