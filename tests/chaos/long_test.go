@@ -10,4 +10,5 @@ const (
 	phase       = 20 * time.Second // of steady load, before and after a fault
 	reloads     = 1000
 	openStreams = 1000
+	manySockets = 4000
 )

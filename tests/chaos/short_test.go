@@ -10,4 +10,5 @@ const (
 	phase       = 3 * time.Second // of steady load, before and after a fault
 	reloads     = 200
 	openStreams = 100
+	manySockets = 2000
 )
