@@ -409,3 +409,21 @@ func TestSocketHooks(t *testing.T) {
 	f(`{"type":"response.create","model":"m"}`, `{"type":"response.create","model":"upstream"}`)
 	assert.Equal(t, "1", w.hookCount("h0", "after", "unseen"))
 }
+
+// At the end of its time an agent is told what OpenAI would tell it.
+func TestResponsesSocketTotal(t *testing.T) {
+	w := newWorld(t, sockets("total: 1s", socketBackend(t, nil, echo)))
+	for _, first := range []string{"", `{"type":"response.create","model":"m"}`} {
+		c, _ := w.socket(t, responses, nil)
+		if first != "" {
+			_, err := say(t, c, first)
+			require.NoError(t, err)
+		}
+		got, err := hear(t, c)
+		require.NoError(t, err)
+		requireEvent(t, got, 400, "websocket_connection_limit_reached")
+		_, err = hear(t, c)
+		assertClosed(t, err, websocket.StatusGoingAway, "open for too long")
+	}
+	w.requireEnded(t, `endpoint="responses_socket",end="total"} 2`)
+}

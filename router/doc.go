@@ -7,15 +7,18 @@
 // attempt and judge (which backend, and again?), respond and relay (the
 // answer), account (what it was). What no model decides goes by prefix and
 // passthrough; objects and named keep tenants' objects apart, made records them.
-// problem.go holds the only table from error
-// kind to status. snapshot.go is the immutable plan that compile.go makes of a
+// A websocket leaves the walk behind forward: upgrade (both handshakes), socket
+// (its life), flow (what passes one way, from an inlet to an outlet), dialogue
+// (messages that are read). problem.go holds the only table from error kind to
+// status. snapshot.go is the immutable plan that compile.go makes of a
 // configuration.
 //
 // # Concurrency
 //
 // A request runs from its first byte to its last on the goroutine of its
-// connection; none is started for it. One more goroutine watches all client
-// connections for hang-ups. Publish may be called at any time.
+// connection; none is started for it. A websocket has one more, for the way back,
+// which ends before the first. One goroutine watches all client connections for
+// hang-ups. Publish may be called at any time.
 //
 // # Ownership
 //

@@ -57,8 +57,7 @@ func (f *flow) run() {
 			err = f.take()
 		}
 		if f.closed {
-			s.note(f.closing())
-			s.cutAfter(replyFor)
+			s.closing(f.goodbye())
 		}
 		if err != nil && !f.book(err) {
 			break
@@ -179,7 +178,7 @@ func (f *flow) book(err error) bool {
 	s := f.s
 	switch failure := err.(type) {
 	case writeError:
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(failure.error, os.ErrDeadlineExceeded) {
 			s.stop(f.stalled)
 		}
 		return true // else the other side left, and its own flow will know how
@@ -230,13 +229,16 @@ func (f *flow) part() {
 	if f == &f.s.down || out.conn == nil { // nil: there is no backend yet, and so no other flow
 		out, status = &f.s.client, why.toClient
 	}
+	if out == &f.s.client && why == endTotal && f.s.up.talk != nil {
+		_ = out.say(websocket.AppendFrame(nil, websocket.Text, problemEvent(nil, errSocketTotal), false))
+	}
 	if status != 0 {
 		out.part(status, why.reason)
 	}
 }
 
-// closing is the ending that a close frame of this side is.
-func (f *flow) closing() *ending {
+// goodbye is the ending that a close frame of this side is.
+func (f *flow) goodbye() *ending {
 	if f == &f.s.up {
 		return endClient
 	}

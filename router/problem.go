@@ -220,6 +220,7 @@ var (
 	errQueryModel     = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Param: "model", Public: "The query must name one model, once, and be parted by & alone."}
 	errFirstEvent     = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Param: "type", Public: "The first event must be a response.create."}
 	errNoType         = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Param: "type", Public: "An event must have a type."}
+	errSocketTotal    = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "websocket_connection_limit_reached", Public: "This websocket has been open for as long as it may. Open another one to go on."}
 	errOtherModel     = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Param: "model", Public: "A websocket stays with the model of its first event. Open another one for another model."}
 	errMissingModel   = &helixflow.Error{Kind: helixflow.KindMissingModel, Param: "model"}
 	errEmptyBody      = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Public: "The request body has no parameters."}

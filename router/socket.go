@@ -83,6 +83,7 @@ type socket struct {
 	end    atomic.Pointer[ending] // the first that came
 	ending atomic.Bool            // both sides are being told
 	last   atomic.Int64           // when bytes last passed, after began
+	reply  atomic.Int64           // when a close frame must have been answered, after began; 0: none came
 	second sync.WaitGroup         // of down's goroutine
 
 	mu      sync.Mutex // guards the fields below
@@ -216,6 +217,29 @@ func (s *socket) finish() {
 // note keeps why s ends, if nobody knew before.
 func (s *socket) note(why *ending) { s.end.CompareAndSwap(nil, why) }
 
+// closing is the news that one side has sent its close frame: the other one has a
+// while to answer it.
+func (s *socket) closing(why *ending) {
+	s.note(why)
+	by := time.Now().Add(replyFor)
+	s.reply.CompareAndSwap(0, int64(by.Sub(s.began)))
+	s.wakeBy(by)
+	if s.ending.Load() { // and must not sleep through that
+		s.wakeBy(longAgo)
+	}
+}
+
+// wakeBy bounds the readings that are under way.
+func (s *socket) wakeBy(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, raw := range s.raw {
+		if raw != nil {
+			_ = raw.SetReadDeadline(t)
+		}
+	}
+}
+
 // stop ends s: both flows are woken to tell their side, and have a while for the
 // answer. Safe to be called again, from any goroutine.
 func (s *socket) stop(why *ending) {
@@ -224,13 +248,7 @@ func (s *socket) stop(why *ending) {
 		return
 	}
 	s.cutAfter(partingFor)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, raw := range s.raw {
-		if raw != nil {
-			_ = raw.SetReadDeadline(longAgo)
-		}
-	}
+	s.wakeBy(longAgo)
 }
 
 // leave is the news that the client hung up. What it sent before is passed on.
@@ -267,10 +285,14 @@ func (s *socket) cut() {
 
 // due is when s has been silent, or open, for too long.
 func (s *socket) due() time.Time {
-	return earliest(s.began.Add(time.Duration(s.last.Load())+s.idle), s.until)
+	due := earliest(s.began.Add(time.Duration(s.last.Load())+s.idle), s.until)
+	if reply := s.reply.Load(); reply != 0 {
+		due = earliest(due, s.began.Add(time.Duration(reply)))
+	}
+	return due
 }
 
-// overdue is the ending of a socket that is due.
+// overdue is the ending of a socket that is due, unless it has one.
 func (s *socket) overdue(now time.Time) *ending {
 	if now.Before(s.until) {
 		return endIdle
