@@ -46,7 +46,7 @@ func newPiped(idle, total time.Duration) *piped {
 	go func() {
 		defer close(p.over)
 		p.meet(c, nil)
-		p.join(backend, nil)
+		p.join(backend, nil, nil)
 		p.up.run()
 		p.finish()
 		_, _ = client.Close(), backend.Close()
