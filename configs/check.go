@@ -146,7 +146,7 @@ func (r *reader) identifier(s string, path []step) {
 	switch {
 	case s == "":
 		r.wrong(path, "is empty")
-	case strings.HasPrefix(s, "sk-") || strings.Contains(s, "hfx_"):
+	case looksLikeKey(s):
 		if n, there := r.find(path); there {
 			r.mask(n)
 		}

@@ -184,8 +184,7 @@ func (r *keyReader) check() *Tenant {
 	checkKey(r.reader, k, nil, r.peppers)
 	r.limits(&k.Limits, at("limits"))
 	t := r.tenants[r.line.Tenant]
-	if t == nil && r.line.Tenant != "" {
-		tenant := at("tenant")
+	if tenant := at("tenant"); t == nil && !r.refused(tenant) {
 		n, _ := r.find(tenant)
 		r.wrong(tenant, "there is no tenant %s%s", n.shown(), n.suggest(r.someTenants()))
 	}

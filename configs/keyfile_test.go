@@ -110,6 +110,7 @@ func TestReadKeyFilesRefuses(t *testing.T) {
 	f(`{`+good+`,"limits":{"requests_per_minute":-1}}`, `:2:134: limits.requests_per_minute: "-1" is negative`)
 	f(`{`+good+`,"previous":{"hash":"sha256:Zx81kQp0aB3b:`+fileDigest+`","until":"2027-01-01"}}`, ":2:121: previous.hash: has another id than the key; `helixflow keys new --id` makes another secret for an id")
 	f(strings.Replace(`{`+good+`}`, "acme", "acne", 1), `:2:11: tenant: there is no tenant "acne"; did you mean "acme"?`)
+	f(strings.Replace(`{`+good+`}`, "acme", "", 1), `:2:11: tenant: there is no tenant ""`)
 	f(strings.Replace(`{`+good+`}`, `"a"`, `"a b"`, 1), `:2:25: name: "a b" is not a name: 1 to 64 letters, digits, dots, dashes and underscores, first a letter or digit`)
 	f(strings.Replace(`{`+good+`}`, `"a"`, `"sk-hfx_live_hunter2"`, 1), `:2:25: name: the value looks like an API key`)
 	f(strings.Replace(`{`+good+`}`, `sha256:Zx81kQp0aB3a:`, `hmac-sha256:2:Zx81kQp0aB3a:`, 1), ":2:36: hash: needs version 2 of auth.peppers, which is not there")
@@ -210,6 +211,40 @@ func FuzzLine(f *testing.F) {
 		excused := !utf8.ValidString(text) || want == nil || strings.Contains(message, "twice") || strings.Contains(message, "levels deep") ||
 			strings.Contains(message, "more than 100 keys") || strings.Contains(text, `\u`) && strings.Contains(message, "make a character")
 		require.True(t, wrong != nil || excused, "%q: %s", text, message)
+	})
+}
+
+// FuzzKeyLine: whatever stands on a line, it is a key that was checked, or a problem
+// of that line that shows no key.
+func FuzzKeyLine(f *testing.F) {
+	hash := "sha256:Zx81kQp0aB3a:" + fileDigest
+	f.Add(`{"tenant":"acme","name":"a","hash":"` + hash + `","expires":"2027-01-01","limits":{"budget":{"usd":1}}}`)
+	f.Add(`{"tenant":"acme","name":"a","hash":"` + hash + `","previous":{"hash":"` + hash + `","until":"2027-01-01"},"revoked":true,"from":["::1"]}`)
+	const key = "sk-hfx_live_0123456789ab_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq_3wrNK1"
+	for _, field := range []string{"tenant", "name", "hash", "expires", "revoked", "debug", "endpoints", "models", "from", "limits", key} {
+		f.Add(`{"tenant":"acme","name":"a","hash":"` + hash + `","` + field + `":"` + key + `"}`)
+		f.Add(`{"` + field + `":["` + key + `"]}`)
+		f.Add(`{"` + field + `":{"` + key + `":1}}`)
+	}
+	c := withKeyFiles(f)
+	f.Fuzz(func(t *testing.T, line string) {
+		taken := 0
+		r := newKeyReader(c, func(tenant *Tenant, k *Key) error {
+			taken++
+			require.NotNil(t, tenant)
+			require.Regexp(t, `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, k.Name)
+			_, id, why := parseHash(k.Hash)
+			require.Empty(t, why)
+			require.Len(t, id, idLength)
+			return nil
+		})
+		r.readLine(strings.TrimSpace(line), 7)
+		require.Equal(t, strings.TrimSpace(line) != "" && len(r.problems) == 0, taken == 1)
+		for _, p := range r.problems {
+			require.Equal(t, 7, p.Line)
+			require.Empty(t, p.Excerpt)
+			require.NotContains(t, p.String(), key)
+		}
 	})
 }
 

@@ -175,7 +175,7 @@ func keyStep(key string) step {
 // value, or with more than a word in it, may be a secret whose colon got lost:
 // it is not shown.
 func (r *reader) doubtful(e entry) step {
-	if s := keyStep(e.key.text); e.value.kind != nullNode && s.key == e.key.text {
+	if s := keyStep(e.key.text); e.value.kind != nullNode && s.key == e.key.text && !looksLikeKey(s.key) {
 		return s
 	}
 	r.mask(e.key)

@@ -57,8 +57,9 @@ func (s *resolver) node(n ast.Node) *node {
 		return scalar(numberNode, n.GetToken().Value, n.GetToken())
 	case *ast.StringNode:
 		value := scalar(textNode, n.Value, n.GetToken())
-		if strings.Contains(strings.TrimSpace(n.GetToken().Origin), "\n") {
-			s.r.mask(value) // no value of ours has several lines: a lost quote made it swallow others
+		// No value of ours has several lines: a lost quote made it swallow others.
+		if strings.Contains(strings.TrimSpace(n.GetToken().Origin), "\n") || looksLikeKey(n.Value) {
+			s.r.mask(value)
 		}
 		return value
 	}

@@ -70,10 +70,16 @@ func (n *node) child(name string) *entry {
 // shown is the scalar for a message: as the file says it, before ${…} is
 // replaced.
 func (n *node) shown() string {
-	if n.masked {
+	if n.masked || looksLikeKey(n.text) {
 		return "the value"
 	}
 	return quote(n.text)
+}
+
+// looksLikeKey reports whether text may be an API key in a wrong place, ours or a
+// vendor's: then no message repeats it.
+func looksLikeKey(text string) bool {
+	return strings.HasPrefix(text, "sk-") || strings.Contains(text, "hfx_")
 }
 
 // suggest is the nearest candidate, when n may be shown.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +17,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/internal/secret"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 // newKey is a key and its hash.
@@ -280,4 +286,68 @@ func TestRotationAndRevocation(t *testing.T) {
 	f(fmt.Sprintf("hash: %q, previous: {hash: %q, until: 2020-01-01}", nextHash, hash), 401, 200)
 	f(fmt.Sprintf("hash: %q", nextHash), 401, 200)
 	f(fmt.Sprintf("hash: %q, previous: {hash: %q, until: 2100-01-01}, revoked: true", nextHash, hash), 401, 401)
+}
+
+// TestLimitsOfKeysInFiles: a key's limits hold for it, whatever others are called.
+func TestLimitsOfKeysInFiles(t *testing.T) {
+	limited, h1 := newKey(t)
+	free, h2 := newKey(t)
+	inline, h3 := newKey(t)
+	file := filepath.Join(t.TempDir(), "keys.jsonl")
+	write := func(lines ...string) {
+		require.NoError(t, os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600))
+	}
+	one := fmt.Sprintf(`{"tenant":"acme","name":"same","hash":%q,"limits":{"requests_per_minute":1}}`, h1)
+	write(one, fmt.Sprintf(`{"tenant":"acme","name":"same","hash":%q}`, h2))
+	config := tenantOf(t, "auth: {key_files: ["+file+"]}", fmt.Sprintf("{name: same, hash: %q}", h3))
+	w := newWorld(t, config)
+	status := func(key string) int { return w.ask(t, chat(simple, bearerLine(key))).status }
+	assert.Equal(t, 200, status(limited))
+	assert.Equal(t, 429, status(limited))
+	for range 3 {
+		assert.Equal(t, 200, status(free))
+		assert.Equal(t, 200, status(inline))
+	}
+	w.srv.Publish(w.compile(t, config))
+	assert.Equal(t, 429, status(limited), "a reload forgets nothing")
+
+	_, h4 := newKey(t)
+	write(one, fmt.Sprintf(`{"tenant":"acme","name":"same","hash":%q,"limits":{"requests_per_minute":2}}`, h4))
+	cfg, err := configs.Parse("test.yaml", []byte(config), nil, nil)
+	require.NoError(t, err)
+	_, err = Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics, Fallbacks: &w.fallbacks, Limits: new(admission.Book), Lots: &w.lots}, 2)
+	require.EqualError(t, err, file+":2:1: it has the name of another key with limits, and limits go by names")
+}
+
+// TestExplainKnowsWhatAKeyMay: the same refusals, and what the operator may know.
+func TestExplainKnowsWhatAKeyMay(t *testing.T) {
+	key, h1 := newKey(t)
+	revoked, h2 := newKey(t)
+	early, h3 := newKey(t)
+	w := newWorld(t, tenantOf(t, "",
+		fmt.Sprintf(`{name: narrow, hash: %q, models: ["m-*"], endpoints: [chat_completions], from: [192.0.2.0/24]}`, h1),
+		fmt.Sprintf(`{name: gone, hash: %q, revoked: 2020-01-01}`, h2),
+		fmt.Sprintf(`{name: early, hash: %q, not_before: 2100-01-01}`, h3)))
+	f := func(key, model string, op helixflow.Op, code, hint string) {
+		t.Helper()
+		x, err := w.srv.Explain(Question{Model: model, Op: op, Credential: secret.New(key), Now: time.Now()})
+		require.NoError(t, err)
+		if code == "" {
+			require.Nil(t, x.Refusal)
+			assert.Equal(t, []string{"192.0.2.0/24"}, x.Principal.From)
+			assert.Equal(t, []string{"chat_completions"}, x.Principal.Endpoints)
+			assert.Equal(t, []string{"m-*"}, x.Principal.KeyModels)
+			return
+		}
+		require.NotNil(t, x.Refusal)
+		assert.Equal(t, code, x.Refusal.Code)
+		assert.Equal(t, hint, x.Refusal.Hint)
+	}
+	f(key, "m-2", helixflow.OpChatCompletions, "", "")
+	f(key, "m", helixflow.OpChatCompletions, "model_not_allowed", "key narrow of tenant acme may use m-*")
+	f(key, "other", helixflow.OpChatCompletions, "model_not_allowed", "tenant acme may use m*, n")
+	f(key, "m-2", helixflow.OpEmbeddings, "endpoint_not_allowed", "the key may call chat_completions")
+	f(revoked, "m", helixflow.OpChatCompletions, "invalid_api_key", "key gone of tenant acme was revoked 2020-01-01T00:00:00Z")
+	f(early, "m", helixflow.OpChatCompletions, "invalid_api_key", "key early of tenant acme is not valid yet")
+	f(keyWithID(t, h1[7:19]), "m", helixflow.OpChatCompletions, "invalid_api_key", "its id is that of key narrow of tenant acme, whose hash it does not fit")
 }

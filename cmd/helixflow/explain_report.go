@@ -162,6 +162,9 @@ func whoAsks(p *router.ExplainedPrincipal, r *router.Refusal) string {
 	if !p.Expires.IsZero() {
 		text += ", which expires " + p.Expires.UTC().Format(time.RFC3339)
 	}
+	if len(p.From) > 0 {
+		text += ", from " + strings.Join(p.From, ", ") + " only" // which is not looked at
+	}
 	return text
 }
 
