@@ -17,10 +17,6 @@ import (
 // closes its side after 5 s: ours must be the one to let go first.
 const idleMax = 4 * time.Second
 
-// A connection taken up again within this time is not looked at: under load
-// that would add a system call to every request.
-const peekAfter = 20 * time.Millisecond
-
 // Spec is what makes an endpoint the one it is: two specs that are equal in
 // Pool, URL and the TLS and proxy settings named by Identity share connections.
 type Spec struct {
@@ -179,13 +175,13 @@ func (ep *Endpoint) certificateEnd() time.Time {
 	return time.Time{}
 }
 
-// take pops the connection used last, or nil. One that was idle for more than
-// a moment is looked at first: bytes that came unasked must not be taken for
-// the next answer, and a closed one need not be tried.
+// take pops the connection used last, or nil. It is looked at first: bytes that
+// came unasked must not be taken for the next answer, which may be another
+// caller's, and a closed one need not be tried.
 func (ep *Endpoint) take(now time.Time) *Conn {
 	for {
 		c := ep.pop(now)
-		if c == nil || now.Sub(c.idleSince) < peekAfter || c.peek.silent() {
+		if c == nil || c.peek.silent() {
 			return c
 		}
 		c.close()
