@@ -108,7 +108,9 @@ func (f *flow) take() error {
 func (f *flow) pass() error {
 	p := f.in.unread()
 	n, end, bad := f.follow.Follow(p)
-	f.closed = f.follow.Closed()
+	if f.closed = f.follow.Closed(); f.closed {
+		f.s.note(f.goodbye()) // before the other side can answer it
+	}
 	f.count(int64(n))
 	if f.ears != nil {
 		f.ears.hear(p[:n])
