@@ -11,10 +11,12 @@ import (
 	"fmt"
 	"io"
 	mrand "math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -192,4 +194,75 @@ func (w *world) storm(t *testing.T, canary string, heard *atomic.Int64) {
 	if mrand.IntN(2) == 0 {
 		_ = c.Close(websocket.StatusNormalClosure, "")
 	}
+}
+
+// A client that leaves while its bytes are stuck, in either direction and in the
+// middle of a large frame too, frees its backend at once.
+func TestSocketHangUpStuck(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var served sync.WaitGroup
+	done := make(chan struct{})
+	defer func() {
+		_ = ln.Close()
+		close(done)
+		served.Wait()
+	}()
+	served.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() { // reads nothing but the handshake
+				defer func() { _ = c.Close() }()
+				req, err := http.ReadRequest(bufio.NewReader(c))
+				if err != nil {
+					return
+				}
+				accept := frames.AppendAccept(nil, []byte(req.Header.Get("Sec-Websocket-Key")))
+				_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+string(accept)+"\r\n\r\n")
+				if req.URL.Query().Has("talk") {
+					_, _ = io.WriteString(c, "\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff")
+					for b := make([]byte, 64<<10); err == nil; {
+						_, err = c.Write(b)
+					}
+					return
+				}
+				<-done
+			})
+		}
+	})
+	w := newWorld(t, sockets("", "http://"+ln.Addr().String()))
+	f := func(path string, push func(c *net.TCPConn)) {
+		t.Helper()
+		var took []time.Duration
+		for range 5 {
+			c := w.dial(t)
+			_, err := io.WriteString(c, upgrade(path))
+			require.NoError(t, err)
+			_, err = http.ReadResponse(bufio.NewReaderSize(c, 16), nil)
+			require.NoError(t, err)
+			push(c)
+			_ = c.SetLinger(0)
+			began := time.Now()
+			_ = c.Close()
+			require.Eventually(t, func() bool { return w.srv.sockets.Load() == 0 }, 5*time.Second, time.Millisecond)
+			took = append(took, time.Since(began))
+		}
+		slices.Sort(took)
+		assert.Less(t, took[len(took)/2], leavesWithin, "%v", took)
+	}
+	until := func(c *net.TCPConn, frame string) { // nobody takes any more
+		_ = c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		_, _ = io.WriteString(c, frame)
+		for b := make([]byte, 64<<10); ; {
+			if _, err := c.Write(b); err != nil {
+				return
+			}
+		}
+	}
+	f(realtime, func(c *net.TCPConn) { until(c, "\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xffabcd") })
+	f(realtime+"&talk=1", func(*net.TCPConn) { <-time.After(100 * time.Millisecond) })
+	w.requireEnded(t, `endpoint="realtime",end="left"} 10`)
 }

@@ -246,6 +246,7 @@ The number of series is bounded: no label is text a caller made up.
 - %s: why a credential was refused, see [Keys and tenants](../how-to/keys-and-tenants.md#when-a-key-is-refused).
 - %s: the hook's name; %s: %s or %s; %s: %s, where %s and %s say that the hook was not asked, and %s that
   the caller left meanwhile.
+- %s: how a websocket ended, see [Realtime](../how-to/realtime.md#how-one-ends); %s is %s from a client, %s to it.
 - %s: the status. Statuses outside a fixed list count as %s; %s says that no answer came, %s that
   the client left before its answer was complete.
 
@@ -258,6 +259,7 @@ Those of the time to first token are vLLM's, so that the router's figures and an
 laid over each other.
 `, "`process_*`", "`go_*`", "`endpoint`", strings.Join(ops, ", "), "`model`", "`backend`", "`reason`",
 		"`hook`", "`phase`", "`before`", "`after`", "`result`", strings.Join(results, ", "), "`busy`", "`unseen`", "`left`",
+		"`end`", "`direction`", "`in`", "`out`",
 		"`code`", "`other`", "`none`", "`499`", buckets.String())
 	return b.String()
 }
