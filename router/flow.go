@@ -24,6 +24,7 @@ type flow struct {
 	follow websocket.Follower
 	deaf   bool  // what comes makes no sense any more
 	closed bool  // a close frame came: nothing follows it
+	copies bool  // nothing is spliced any more
 	bytes  int64 // that came
 	over   bool  // run has returned
 
@@ -131,7 +132,7 @@ func (f *flow) pass() error {
 // splice passes on the payload of a large frame without looking at it, but for its
 // end. On Linux the bytes stay in the kernel.
 func (f *flow) splice() error {
-	if f.in.tcp == nil || f.out.tcp == nil {
+	if f.in.tcp == nil || f.out.tcp == nil || f.copies {
 		return nil
 	}
 	for f.follow.Left() >= spliceAbove && !f.s.ending.Load() && f.out.streams() {
@@ -153,10 +154,11 @@ func (f *flow) splice() error {
 			return nil // nothing came: wait looks what that means
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return writeError{f.out.end(err, false, false, false)}
-		case err != io.EOF && (f == &f.s.up) != f.s.cell.Gone(): // the kernel does not say which side it was
-			return writeError{f.out.end(err, false, false, false)}
-		default:
+		case err == io.EOF:
 			return err
+		default:
+			f.copies = true // the kernel does not say which side failed; reading and writing will
+			return nil
 		}
 	}
 	return nil

@@ -179,6 +179,7 @@ func (d *dialogue) close(payload []byte) error {
 		reason = string(payload[2:])
 	}
 	d.s.up.closed = true
+	d.s.note(endClient) // before the backend can answer
 	if d.model == nil {
 		d.s.client.part(status, "")
 	} else {

@@ -102,6 +102,9 @@ func (e *Exchange) converse() {
 	s.series.Opened()
 	defer e.tally()
 	defer s.finish()
+	if e.attempt != nil {
+		e.attempt.lease.Disarm() // from here on the socket sees to hang-ups, in words
+	}
 	early, err := e.switchOver()
 	if err != nil {
 		s.note(endLeft)
@@ -120,7 +123,7 @@ func (e *Exchange) converse() {
 func (e *Exchange) joinBackend() {
 	lease := &e.attempt.lease
 	nc, early := lease.Tunnel()
-	lease.Disarm() // from here on the socket sees to hang-ups
+	lease.Disarm()
 	var heard *ears
 	if e.op == helixflow.OpResponsesSocket {
 		heard = e.newEars()
