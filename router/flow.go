@@ -54,6 +54,9 @@ func (f *flow) run() {
 		if !early {
 			err = f.wait(ending)
 		}
+		if !ending && s.ending.Load() { // what came may answer our close frame: the other side hears ours first
+			f.part()
+		}
 		if err == nil {
 			err = f.take()
 		}
