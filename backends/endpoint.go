@@ -31,8 +31,9 @@ type Spec struct {
 // Endpoint is one backend: its connections, its live load and its health. It
 // outlives configuration snapshots. Safe for concurrent use.
 type Endpoint struct {
-	Load   balancer.Load
-	Series *metric.BackendSeries
+	Load    balancer.Load
+	Signals balancer.Signals
+	Series  *metric.BackendSeries
 
 	url    string
 	pool   *pool

@@ -15,6 +15,8 @@ type Candidate struct {
 	Load   *Load
 	Weight int32 // relative capacity; below 1 counts as 1
 	Limit  int32 // most requests in flight at once; below 1 is no bound
+
+	Signals *Signals // what the backend tells of itself; nil knows nothing
 }
 
 // full reports whether the backend has all the requests it may have.
@@ -36,6 +38,7 @@ func (c *Candidate) holdsBack(random uint64) bool {
 type Request struct {
 	Eligible Mask   // healthy, not draining, not tried yet
 	Rand     uint64 // fresh random bits, the only randomness a policy has
+	Cold     Mask   // those that are known to have to load the model first, for Signals.LoadTime
 }
 
 // Policy is one way to choose. Implementations are safe for concurrent use.

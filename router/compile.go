@@ -161,7 +161,9 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		}
 		ep := w.Fleet.Adopt(spec)
 		p.endpoints = append(p.endpoints, ep)
-		p.candidates = append(p.candidates, balancer.Candidate{Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight)})
+		p.candidates = append(p.candidates, balancer.Candidate{
+			Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight), Signals: &ep.Signals,
+		})
 	}
 	p.members = w.Fleet.Members(c.Name, rulesOf(c), p.endpoints)
 	return p, nil
