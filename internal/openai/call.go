@@ -59,6 +59,10 @@ type Call struct {
 	Conversation                                 Span // a string or an object
 	Messages, Input, Prompt, Instructions, Tools Span
 
+	// What else models read, as raw JSON of any type: no policy keys, so of several
+	// the last one counts, as it does for parsers.
+	System, Functions, CacheSalt Span
+
 	Close   int32 // offset of the root object's closing brace
 	Members int32 // number of members of the root object
 
@@ -67,6 +71,12 @@ type Call struct {
 	optionsEmpty bool // stream_options is an object without members
 	decodedLen   int  // length of the model's name in decoded; 0: it has no escapes
 	decoded      [maxModelBytes]byte
+}
+
+// PromptParts are the places of all that the model reads, absent ones included, in
+// the order in which chat templates lay it out: what a prefix cache is about.
+func (c *Call) PromptParts() [7]Span {
+	return [...]Span{c.Tools, c.Functions, c.System, c.Instructions, c.Messages, c.Input, c.Prompt}
 }
 
 // LimitKey names one of the three keys that limit the tokens to generate.

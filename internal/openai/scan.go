@@ -91,10 +91,10 @@ func (c *Call) scanMembers(body []byte, i int) (int, error) {
 		if why != sound {
 			return 0, syntaxError(end, why)
 		}
-		if id != keyOther {
-			if err := c.take(id, body, Span{int32(start), int32(end)}); err != nil {
-				return 0, err
-			}
+		if v := (Span{int32(start), int32(end)}); id == keyOther {
+			c.note(key, body, v)
+		} else if err := c.take(id, body, v); err != nil {
+			return 0, err
 		}
 		if i = skipSpace(body, end); i == len(body) {
 			return 0, syntaxError(i, faultEnd)

@@ -81,6 +81,25 @@ func (c *Call) takeRaw(id keyID, first byte, v Span) error {
 	return want(ok, name, kind, v)
 }
 
+// note keeps the value of a key that is no policy key and yet part of the prompt.
+func (c *Call) note(key, body []byte, v Span) {
+	var to *Span
+	switch string(key) {
+	case "system":
+		to = &c.System
+	case "functions":
+		to = &c.Functions
+	case "cache_salt":
+		to = &c.CacheSalt
+	default:
+		return
+	}
+	*to = v
+	if body[v.Start] == 'n' {
+		*to = Span{}
+	}
+}
+
 // takeString keeps the content of a string.
 func takeString(to *Span, name string, first byte, v Span) error {
 	if first == '"' {
