@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/framing"
 )
 
@@ -36,6 +37,7 @@ type Lease struct {
 	ep       *Endpoint
 	conn     *Conn
 	hangup   Hangup
+	charge   balancer.Charge
 	body     framing.Body
 	reusable bool
 	armed    bool      // a hang-up may break conn
@@ -352,6 +354,7 @@ func (l *Lease) Finish(o Outcome, now time.Time) {
 			c.close()
 		}
 	}
+	l.settle(o, now)
 	l.ep.Load.Release()
 	*l = Lease{}
 }

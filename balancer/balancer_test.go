@@ -18,7 +18,7 @@ import (
 
 func newPolicy(tb testing.TB, name string) balancer.Policy {
 	tb.Helper()
-	p, err := balancer.New(name)
+	p, err := balancer.New(name, balancer.DefaultTuning())
 	require.NoError(tb, err)
 	require.Equal(tb, name, p.Name())
 	return p
@@ -33,8 +33,8 @@ func TestPoliciesConform(t *testing.T) {
 }
 
 func TestNewNamesTheChoices(t *testing.T) {
-	_, err := balancer.New("least_infligth")
-	require.EqualError(t, err, `cannot make balancing policy "least_infligth": the policies are least_inflight, random, round_robin, weighted`)
+	_, err := balancer.New("least_infligth", balancer.Tuning{})
+	require.EqualError(t, err, `cannot make balancing policy "least_infligth": the policies are adaptive, least_inflight, random, round_robin, weighted`)
 }
 
 // TestLoadSumsToZero plays random histories: the book always agrees with the

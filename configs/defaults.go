@@ -54,7 +54,8 @@ func defaultKey() Key { return Key{Limits: defaultLimits()} }
 func defaultPool() Pool {
 	return Pool{
 		Engine:       "openai",
-		Balance:      "least_inflight",
+		Balance:      "adaptive",
+		Adaptive:     defaultAdaptive(),
 		Usage:        "inject",
 		Health:       Health{Every: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2},
 		Ejection:     defaultEjection(),
@@ -62,6 +63,21 @@ func defaultPool() Pool {
 		Queue:        Queue{Wait: 30 * time.Second, Size: 1024},
 		SlowStart:    30 * time.Second,
 		DrainTimeout: 10 * time.Minute,
+	}
+}
+
+// defaultAdaptive is ROUTING 2.2.
+func defaultAdaptive() Adaptive {
+	return Adaptive{
+		Surcharge:       8,
+		Popularity:      8,
+		AffinityMaxWait: 14 * time.Second,
+		Interference:    Whole / 2,
+		PerRequest:      20 * time.Microsecond,
+		PerKVToken:      40 * time.Nanosecond,
+		KVPressure:      30 * time.Millisecond,
+		PrefillRate:     10_000,
+		Probe:           Whole / 200,
 	}
 }
 

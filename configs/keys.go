@@ -18,7 +18,7 @@ const (
 var (
 	halfCloseModes = []string{"cancel", "ignore"}
 	engines        = []string{"openai", "vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "sim"}
-	balances       = []string{"least_inflight", "round_robin", "weighted", "random"}
+	balances       = []string{"adaptive", "prefix_aware", "cost", "least_inflight", "round_robin", "weighted", "random"}
 	priorities     = []string{"system", "interactive", "default", "batch"}
 	usageModes     = []string{"inject", "as_is"}
 	hookPhases     = []string{"before", "after", "both"}
@@ -137,7 +137,8 @@ func poolKeys(p *Pool) object {
 	return object{
 		{name: "name", value: text{&p.Name}, doc: "Unique; letters, digits, dot, dash and underscore.", required: true},
 		{name: "engine", value: choice{&p.Engine, engines}, doc: "What the backends run."},
-		{name: "balance", value: choice{&p.Balance, balances}, doc: "How a backend is chosen."},
+		{name: "balance", value: choice{&p.Balance, balances}, doc: "How a backend is chosen; prefix_aware and cost are other names of adaptive."},
+		{name: "adaptive", value: adaptiveKeys(&p.Adaptive), doc: "The constants of adaptive. See docs/explanation/routing.md before changing one."},
 		{name: "usage", value: choice{&p.Usage, usageModes}, doc: "Whether to ask a streaming backend for usage when the client did not."},
 		{name: "api_key", value: secretText{&p.APIKey}, doc: "Sent to the backends as a bearer token, instead of the client's credential."},
 		{name: "keys", value: secretTexts{&p.Keys}, doc: "Several credentials instead of api_key: used in turn, and rested when a backend refuses one."},
@@ -158,6 +159,20 @@ func poolKeys(p *Pool) object {
 		{name: "slow_start", value: duration{&p.SlowStart, 0, maxDuration}, doc: "How long a backend that is new, or back, takes to get its whole share; 0 is at once."},
 		{name: "drain_timeout", value: duration{&p.DrainTimeout, 0, maxDuration}, doc: "How long the running requests of a backend that is drained, or left this file, may take to end."},
 		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, 0}, doc: "The engines.", required: true},
+	}
+}
+
+func adaptiveKeys(a *Adaptive) object {
+	return object{
+		{name: "surcharge", value: count{&a.Surcharge, 0, 100}, doc: "How many times over a request pays for prompt that a backend has to compute though another one has it cached: what it displaces there."},
+		{name: "popularity", value: count{&a.Popularity, 1, 255}, doc: "After how many uses of late a piece of prompt costs half of that, since it may well lie in every cache."},
+		{name: "affinity_max_wait", value: duration{&a.AffinityMaxWait, 0, time.Hour}, doc: "The longest that the surcharge may make a request wait for a backend that has its prompt cached."},
+		{name: "interference", value: share{&a.Interference, 0, Whole}, doc: "Which part of the slowdown by other requests' generating counts."},
+		{name: "per_request", value: duration{&a.PerRequest, 0, time.Second}, doc: "By how much a running request prolongs each step of a backend."},
+		{name: "per_kv_token", value: duration{&a.PerKVToken, 0, time.Millisecond}, doc: "By how much a token of its context does."},
+		{name: "kv_pressure", value: duration{&a.KVPressure, 0, time.Minute}, doc: "What a KV cache or a quota costs that is half used; one that is nearly used up costs 49 times it."},
+		{name: "prefill_rate", value: count{&a.PrefillRate, 1, 100_000_000}, doc: "How many prompt tokens a second a backend is taken to read until its requests have shown it, within a factor of four."},
+		{name: "probe", value: share{&a.Probe, 0, Whole}, doc: "The share of the picks that ignore that a backend was slow, to see whether it still is."},
 	}
 }
 

@@ -81,5 +81,5 @@ func TestSchemaTellsDefaults(t *testing.T) {
 	}
 	f("32MiB", "properties", "server", "properties", "max_body", "default")
 	f("10m", "properties", "models", "items", "properties", "timeouts", "properties", "total", "default")
-	f("least_inflight", "properties", "pools", "items", "properties", "balance", "default")
+	f("adaptive", "properties", "pools", "items", "properties", "balance", "default")
 }

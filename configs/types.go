@@ -137,7 +137,8 @@ var Always = time.Unix(0, 0).UTC()
 type Pool struct {
 	Name         string
 	Engine       string // openai (default) | vllm | sglang | tgi | trtllm | llamacpp | ollama | sim
-	Balance      string // least_inflight (default) | round_robin | weighted | random
+	Balance      string // adaptive (default; also prefix_aware, cost) | least_inflight | round_robin | weighted | random
+	Adaptive     Adaptive
 	Usage        string // inject (default) | as_is
 	APIKey       secret.Text
 	Keys         []secret.Text // several instead of APIKey; at least one where the file has the key. See Credentials
@@ -161,6 +162,19 @@ func (p *Pool) Credentials() []secret.Text {
 		return []secret.Text{p.APIKey}
 	}
 	return slices.Clone(p.Keys)
+}
+
+// Adaptive are the constants of the policy adaptive. ROUTING 2.2.
+type Adaptive struct {
+	Surcharge       int           // default 8
+	Popularity      int           // default 8
+	AffinityMaxWait time.Duration // default 14s
+	Interference    Share         // default 50%
+	PerRequest      time.Duration // default 20us
+	PerKVToken      time.Duration // default 40ns
+	KVPressure      time.Duration // default 30ms
+	PrefillRate     int           // default 10000 tokens a second
+	Probe           Share         // default 0.5%
 }
 
 // Health is how each backend is asked whether it is well, besides what its

@@ -58,6 +58,9 @@ func (a *Attempt) leave(o backends.Outcome, r backends.Report, now time.Time) {
 	}
 	r.Pass = a.pass
 	a.lease.Endpoint().Report(r, now)
+	if o == backends.Served && a.status < 400 {
+		a.lease.Learn(a.answer.Usage, now)
+	}
 	a.lease.Finish(o, now)
 	a.pool.freed(now)
 }

@@ -22,7 +22,10 @@ func (e *Exchange) begunChoosing() {
 		e.tried = append(e.tried, balancer.Mask{})
 	}
 	e.confine()
-	e.pick.Rand = rand.Uint64()
+	if e.pick == nil {
+		e.pick = placings.Get().(*placing)
+	}
+	e.pick.Rand, e.pick.Cold = rand.Uint64(), balancer.Mask{}
 }
 
 // untried is which endpoints of a target may be tried.
@@ -119,11 +122,11 @@ func (e *Exchange) weighted(g group, now time.Time) int {
 // acquireOf takes a place on an endpoint of one target. Endpoints that turn out
 // to be full or on trial are struck off.
 func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
-	pool := e.name.route.targets[i].pool
+	pool, p := e.name.route.targets[i].pool, e.place(i, now)
 	a := attempts.Get().(*Attempt)
-	for {
-		e.pick.Eligible = e.untried(i, now)
-		j := pool.policy.Pick(&e.pick, pool.candidates)
+	for again := true; ; {
+		p.Eligible = e.untried(i, now)
+		j := balancer.Choose(pool.policy, &p.Request, pool.candidates)
 		if j < 0 {
 			// Nobody of them has room: do not look here again.
 			e.tried[i] = balancer.FirstN(len(pool.candidates))
@@ -137,8 +140,13 @@ func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 			continue
 		}
 		if ep.Acquire(&a.lease, pool.candidates[j].Limit) {
-			a.pool, a.pass = pool, pass
-			return a
+			if overtaken := a.lease.Promise(&p.Request); !overtaken || !again {
+				a.pool, a.pass = pool, pass
+				return a
+			}
+			again = false // what it was decided by is no longer so
+			e.tried[i].Clear(j)
+			a.lease.Finish(backends.Ignored, now)
 		}
 		ep.Report(backends.Report{Pass: pass, Evidence: backends.Neutral}, now)
 	}

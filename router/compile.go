@@ -135,12 +135,12 @@ func (r *Route) setTimeouts(c *configs.Timeouts) {
 }
 
 func compilePool(c *configs.Pool, w World) (*Pool, error) {
-	policy, err := balancer.New(c.Balance)
+	policy, err := balancer.New(c.Balance, tuningOf(&c.Adaptive))
 	if err != nil {
 		return nil, fmt.Errorf("cannot make pool %s: %w", c.Name, err)
 	}
 	p := &Pool{
-		name: c.Name, policy: policy, static: staticHeader(c), injectUsage: c.Usage == "inject",
+		name: c.Name, policy: policy, weighs: balancer.Weighs(policy), static: staticHeader(c), injectUsage: c.Usage == "inject",
 		attempts: c.Retry.Attempts, budget: w.Fleet.Budget(c.Name),
 	}
 	p.budget.Set(c.Retry.Budget.Float(), backends.BudgetPerSecond)
@@ -160,13 +160,23 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 			return nil, fmt.Errorf("cannot make backend %s of pool %s: %w", b.URL, c.Name, err)
 		}
 		ep := w.Fleet.Adopt(spec)
+		ep.Load.SetPrefillRate(float64(c.Adaptive.PrefillRate))
 		p.endpoints = append(p.endpoints, ep)
 		p.candidates = append(p.candidates, balancer.Candidate{
-			Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight), Signals: &ep.Signals,
+			Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight), ID: uint64(ep.Mark()), Signals: &ep.Signals,
 		})
 	}
 	p.members = w.Fleet.Members(c.Name, rulesOf(c), p.endpoints)
 	return p, nil
+}
+
+// tuningOf is what the pool's policy runs by.
+func tuningOf(c *configs.Adaptive) balancer.Tuning {
+	return balancer.Tuning{
+		Surcharge: float64(c.Surcharge), Popularity: float64(c.Popularity), AffinityMaxWait: c.AffinityMaxWait,
+		Interference: c.Interference.Float(), PerRequest: c.PerRequest, PerKVToken: c.PerKVToken,
+		KVPressure: c.KVPressure, Probe: c.Probe.Float(),
+	}
 }
 
 // rulesOf is how the pool's endpoints are looked after.

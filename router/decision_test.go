@@ -51,7 +51,7 @@ models:
 		}
 		assert.Equal(t, []string{want}, got)
 	}
-	served := `attempts=1, model="m", pool="second", balance="least_inflight", priority=1, backend="` + good + `"`
+	served := `attempts=1, model="m", pool="second", balance="adaptive", priority=1, backend="` + good + `"`
 	f(simple, served, bearerLine(debug), ask)
 	f(streaming, served, bearerLine(debug), ask)
 	f(strings.Replace(simple, `"m"`, `"m-2"`, 1), served, bearerLine(debug), ask)
@@ -61,7 +61,7 @@ models:
 	f(simple, "", bearerLine(plain), ask)
 	f(simple, "", bearerLine("sk-nonsense"), ask)
 	f(strings.Replace(simple, `"m"`, `"m-fallback"`, 1),
-		`attempts=2, model="m-fallback", pool="second", balance="least_inflight", priority=2, backend="`+good+`", failed="wait"`, bearerLine(debug), ask)
+		`attempts=2, model="m-fallback", pool="second", balance="adaptive", priority=2, backend="`+good+`", failed="wait"`, bearerLine(debug), ask)
 	f(strings.Replace(simple, `"m"`, `"dead"`, 1),
 		`attempts=1, model="dead", priority=1, backend="`+dead+`", problem="backend_broken"`, bearerLine(debug), ask)
 	f(strings.Replace(simple, `"m"`, `"nothing"`, 1), `attempts=0, problem="model_not_found"`, bearerLine(debug), ask)

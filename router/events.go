@@ -259,9 +259,11 @@ func (b *relay) note(ev *openai.Event) bool {
 	}
 	if ev.HasUsage {
 		e.usage = ev.Usage
+		e.attempt.answer.Usage = ev.Usage
 	}
 	if ev.Token && e.firstToken.IsZero() {
 		e.firstToken = time.Now()
+		e.attempt.lease.FirstToken(e.firstToken)
 	}
 	b.finished = b.finished || ev.Finish
 	if ev.Failed {

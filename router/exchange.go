@@ -23,10 +23,9 @@ type Exchange struct {
 	progress
 	call  openai.Call
 	edits openai.Edits
-	pick  balancer.Request // here, since policies are called through an interface
-	tried []balancer.Mask  // of each of the route's targets
-	relay relay            // writes the answer
-	asked accesslog.Text   // the model as the client named it
+	tried []balancer.Mask // of each of the route's targets
+	relay relay           // writes the answer
+	asked accesslog.Text  // the model as the client named it
 	idBuf [40]byte
 }
 
@@ -61,6 +60,7 @@ type progress struct {
 	expected      helixflow.Usage // what was reserved for
 	reach         reach
 	name          *publicName
+	pick          *placing // nil: none yet, or no longer
 	attempt       *Attempt // the try that answers, or nil
 	tries         int
 	queued        time.Duration // waiting for room on a backend
@@ -129,6 +129,7 @@ func (e *Exchange) finish() {
 		now = time.Now()
 	}
 	e.endAttempt(now)
+	e.learn()
 	e.settle(now)
 	e.charge()
 	e.freeRequest()
@@ -148,6 +149,8 @@ func (e *Exchange) finish() {
 
 // freeRequest lets go of what was sent: it will not be sent again.
 func (e *Exchange) freeRequest() {
+	e.pick.free()
+	e.pick = nil
 	e.body.Free()
 	e.header.Free()
 	e.filtered.Free()

@@ -214,7 +214,7 @@ func (e *Exchange) explainBackends(i int, now time.Time) []ExplainedBackend {
 func hasRoom(candidates []balancer.Candidate, j int) bool {
 	var only balancer.Request
 	only.Eligible.Set(j)
-	stateless, err := balancer.New("least_inflight")
+	stateless, err := balancer.New("least_inflight", balancer.Tuning{})
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}

@@ -157,7 +157,7 @@ func TestExplainRoute(t *testing.T) {
 		},
 	}, r.Targets[0])
 	assert.Equal(t, ExplainedPool{
-		Pool: "canary", Policy: "least_inflight", Model: "llama-3.1-70b", Edits: append(append([]ExplainedEdit{}, ruled...), temperature),
+		Pool: "canary", Policy: "adaptive", Model: "llama-3.1-70b", Edits: append(append([]ExplainedEdit{}, ruled...), temperature),
 	}, r.Targets[1].ExplainedPool)
 	assert.Equal(t, 0.05, r.Targets[1].Share)
 	assert.Equal(t, 2, r.Targets[2].Priority)

@@ -39,6 +39,10 @@ func (e *Exchange) copyTo(m *mirror) {
 		return // the request itself will say so
 	}
 	c := &mirrorCopy{srv: s, op: e.op, route: e.name.route, pool: m.pool, until: e.deadline()}
+	if m.pool.weighs {
+		e.size(e.pick)
+		c.tokens, c.output = e.pick.Tokens, e.pick.Output
+	}
 	header := e.headerFor(m.pool)
 	c.header = buf.Get(len(header))
 	c.header.B = append(c.header.B, header...)
@@ -58,6 +62,8 @@ type mirrorCopy struct {
 	pool         *Pool
 	header, body *buf.Buffer
 	until        time.Time
+	tokens       int64 // of the prompt, and of an answer; 0: not known
+	output       int64
 	cell         cell // the end of the server is what hangs up
 }
 
@@ -113,9 +119,12 @@ func (c *mirrorCopy) readOn(a *Attempt) bool {
 }
 
 func (c *mirrorCopy) acquire(now time.Time) *Attempt {
-	pick := balancer.Request{Eligible: c.pool.members.Eligible(now), Rand: rand.Uint64()}
+	pick := balancer.Request{
+		Eligible: c.pool.members.Eligible(now), Rand: rand.Uint64(), Now: c.pool.members.Clock(now),
+		Tokens: c.tokens, Output: c.output,
+	}
 	for {
-		i := c.pool.policy.Pick(&pick, c.pool.candidates)
+		i := balancer.Choose(c.pool.policy, &pick, c.pool.candidates)
 		if i < 0 {
 			return nil
 		}
@@ -126,6 +135,7 @@ func (c *mirrorCopy) acquire(now time.Time) *Attempt {
 		}
 		a := attempts.Get().(*Attempt)
 		if c.pool.endpoints[i].Acquire(&a.lease, c.pool.candidates[i].Limit) {
+			a.lease.Promise(&pick)
 			a.pool, a.pass = c.pool, pass
 			return a
 		}

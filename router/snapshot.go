@@ -110,6 +110,7 @@ type Pool struct {
 	owner       string // the tenant whose account it is, or ""
 	keeps       bool   // tenants' objects lie there, since a passthrough leads there
 	policy      balancer.Policy
+	weighs      bool                 // the policy wants to know how large a request is
 	candidates  []balancer.Candidate // as in endpoints
 	endpoints   []*backends.Endpoint
 	members     *backends.Members

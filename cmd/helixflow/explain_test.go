@@ -79,7 +79,7 @@ request    chat_completions, model llama-latest, an alias of llama
 asked by   tenant acme, key ci
 time-outs  connect 1s, first token 1m0s, idle 30s, total 10m0s
 
-priority 1 pool gpus takes 75%% of the requests (weight 3), least_inflight, 2 tries
+priority 1 pool gpus takes 75%% of the requests (weight 3), adaptive, 2 tries
   model    meta/llama
   body     stream_options added; model changed; usage asked for, and kept from the client
   headers  X-Account
@@ -87,12 +87,12 @@ priority 1 pool gpus takes 75%% of the requests (weight 3), least_inflight, 2 tr
   backend  %-22s  weight 1  at most 8 in flight
   backend  %-22s  weight 2
 
-priority 1 pool hosted takes 25%% of the requests (weight 1), least_inflight, 2 tries
+priority 1 pool hosted takes 25%% of the requests (weight 1), adaptive, 2 tries
   model    llama
   body     stream_options added; model changed; usage asked for, and kept from the client
   backend  http://127.0.0.1:4  weight 1
 
-priority 2 pool spare stands by (weight 1), least_inflight, 2 tries
+priority 2 pool spare stands by (weight 1), adaptive, 2 tries
   model    llama
   body     stream_options added; model changed; usage asked for, and kept from the client
   backend  http://127.0.0.1:5  weight 1

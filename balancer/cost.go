@@ -1,0 +1,74 @@
+package balancer
+
+// What a request costs on a backend, in seconds.
+
+// What is taken for the work of a request of which nothing is known.
+const (
+	nominalTokens = 256
+	nominalOutput = 256
+)
+
+const (
+	maxKVUse  = 0.98
+	worstCost = 1e9 // what is no number, or beyond, counts as this
+)
+
+// costing is what is the same for all backends of one pick.
+type costing struct {
+	r          *Request
+	tokens     float64
+	decode     float64 // weight of a second that each step gets longer
+	perSeq     float64 // seconds a step gets longer by a running request
+	perKV      float64 // and by a token of its context
+	kvPressure float64
+	probing    bool
+}
+
+func (p *adaptive) costing(r *Request) costing {
+	t := &p.tuning
+	tokens, output := r.Tokens, r.Output
+	if tokens == 0 {
+		tokens, output = nominalTokens, nominalOutput
+	}
+	return costing{
+		r: r, tokens: float64(tokens), decode: t.Interference * float64(output),
+		perSeq: t.PerRequest.Seconds(), perKV: t.PerKVToken.Seconds(), kvPressure: t.KVPressure.Seconds(),
+		probing: t.Probe > 0 && float64(mix(r.Rand)>>11)/(1<<53) < t.Probe,
+	}
+}
+
+// cost is what the request costs on c, which is candidate i.
+func (k *costing) cost(i int, c *Candidate) float64 {
+	l, now := c.Load, k.r.Now
+	inflight, rate, factor, base := l.inflight.Load(), l.PrefillRate(), l.Factor(), l.Base(now)
+	if k.probing { // as if nothing had been learned
+		rate, factor, base = max(rate, l.configuredRate()), min(factor, 1), 0
+	}
+	work := c.ahead(now) + (k.tokens-float64(k.r.hit(c)))/rate
+	work += k.decode * (k.perSeq*float64(inflight) + k.perKV*float64(l.kv.Load()))
+	if slots := c.Signals.Slots(); slots > 0 && inflight >= slots {
+		work += float64(inflight-slots+1) / float64(slots) * l.learned.service.get()
+	}
+	cost := (work*factor+base)/float64(max(c.Weight, 1)) + k.kvPressure*c.pressure(now)
+	if k.r.Cold.Has(i) {
+		cost += c.Signals.LoadTime().Seconds()
+	}
+	if !(cost < worstCost) {
+		return worstCost
+	}
+	return cost
+}
+
+// pressure is how full c's KV cache is, or how far its quota is used up, as a
+// number that grows beyond all bounds towards the end.
+func (c *Candidate) pressure(now int64) float64 {
+	used := 0.0
+	if use, age := c.Signals.KV(now); age < staleAt {
+		used = use
+	}
+	if use, age := c.Signals.Quota(now); age < staleAt {
+		used = max(used, use)
+	}
+	used = min(used, maxKVUse)
+	return used / (1 - used)
+}

@@ -1,0 +1,71 @@
+package router
+
+import (
+	"sync"
+	"time"
+
+	"github.com/helixflow/helixflow/balancer"
+)
+
+// This file says what a request is like to the policies that place it: how large
+// it is, and how much of it a backend may have read before.
+
+// placing is what an exchange needs only until it has a backend that answers.
+type placing struct {
+	balancer.Request // policies are called through an interface: on a stack it would escape
+	sized            bool
+}
+
+var placings = sync.Pool{New: func() any { return new(placing) }}
+
+// free gives p back; nil is nothing.
+func (p *placing) free() {
+	if p != nil {
+		p.sized = false
+		placings.Put(p)
+	}
+}
+
+// place makes the pick one for an endpoint of target i.
+func (e *Exchange) place(i int, now time.Time) *placing {
+	p, pool := e.pick, e.name.route.targets[i].pool
+	p.Now = pool.members.Clock(now)
+	if !p.sized {
+		p.Tokens, p.Output, p.Stream, p.Root = 0, 0, false, 0
+	}
+	if pool.weighs && !p.sized {
+		p.sized = true
+		e.size(p)
+	}
+	return p
+}
+
+// size tells how large the request is. Of what comes as a form, or over a
+// websocket, nothing is known.
+func (e *Exchange) size(p *placing) {
+	if e.body == nil {
+		return
+	}
+	r := e.name.route
+	if e.expected.InputTokens == 0 {
+		e.prompt = promptOf(&e.call, e.body.B)
+		e.expected.InputTokens = r.estimator.Input(e.prompt)
+	}
+	p.Tokens = e.expected.InputTokens
+	p.Stream = e.call.Stream && e.op.CanStream()
+	if e.op.Generates() {
+		p.Output = r.estimator.Typical()
+		if asked := e.call.MaxTokens; asked >= 0 {
+			p.Output = min(p.Output, asked)
+		}
+		p.Output *= max(e.call.N, 1)
+	}
+}
+
+// learn has the model's estimates learn from what a request used whose limits do
+// not see to that.
+func (e *Exchange) learn() {
+	if e.usage.Reported && e.name != nil && e.prompt.Bytes > 0 && !e.ticket.Held() {
+		e.name.route.estimator.Learn(e.prompt, e.usage)
+	}
+}
