@@ -61,6 +61,7 @@ func NewBuilder(peppers []Pepper, keys int) (*Builder, error) {
 	keys = min(max(keys, 0), maxKeys)
 	b := &Builder{
 		ring: &Keyring{
+			serial:     keyrings.Add(1),
 			seed:       maphash.MakeSeed(),
 			slots:      make([]uint32, tableSize(keys)),
 			locks:      make([]lock, 0, keys),

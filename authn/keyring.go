@@ -31,6 +31,7 @@ var ErrUnauthenticated = &helixflow.Error{
 // garbage collector, and a lookup touches the same few cache lines whether there
 // is such a key or not.
 type Keyring struct {
+	serial     uint64 // no other keyring has it; 0: it knows no key
 	seed       maphash.Seed
 	slots      []uint32 // the table: see slot; a power of two, at most half of it used
 	locks      []lock
@@ -75,27 +76,39 @@ const (
 // unknown id is held against the lock of some other key, and reasons come from a
 // table, not from branches.
 func (k *Keyring) Authenticate(credential []byte, now time.Time) (*Principal, helixflow.AuthReason) {
+	n, _, reason := k.authenticate(credential, now.UnixMilli())
+	if reason != helixflow.AuthAccepted {
+		return nil, reason
+	}
+	return &k.principals[n], helixflow.AuthAccepted
+}
+
+// span is the time during which a secret is good: Unix milliseconds, until not
+// included.
+type span struct{ from, until int64 }
+
+// authenticate returns the number of the lock that the credential opens, and for
+// how long it does.
+func (k *Keyring) authenticate(credential []byte, at int64) (uint32, span, helixflow.AuthReason) {
 	presented, err := parse(credential)
 	if err != nil {
-		return nil, reasonOf(err)
+		return 0, span{}, reasonOf(err)
 	}
 	if len(k.locks) == 0 {
-		return nil, helixflow.AuthUnknown
+		return 0, span{}, helixflow.AuthUnknown
 	}
 	i, known := k.find(presented.id)
 	l := &k.locks[i]
-	at := now.UnixMilli()
+	good := span{l.from, l.until}
 	fits := k.fits(l.scheme, presented.secret, &l.digest)
 	reason := outcome(known, fits, at >= l.until, at < l.from, l.revoked)
 	if reason != helixflow.AuthAccepted && len(k.formers) > 0 {
 		f := &k.formers[k.formerOf[i]]
 		fits |= k.fits(f.scheme, presented.secret, &f.digest) & before(at, f.until)
 		reason = outcome(known, fits, at >= l.until, at < l.from, l.revoked)
+		good.until = min(good.until, f.until)
 	}
-	if reason != helixflow.AuthAccepted {
-		return nil, reason
-	}
-	return &k.principals[i], helixflow.AuthAccepted
+	return uint32(i), good, reason
 }
 
 // A slot of the table holds the number of a lock plus one, and above that eight

@@ -22,8 +22,10 @@ func (e *Exchange) recognize() (*authn.Principal, helixflow.AuthReason) {
 	switch {
 	case authn.IsToken(credential):
 		return s.tokens.Authenticate(credential, e.began)
-	case len(credential) > 0:
+	case len(credential) > 0 && e.conn == nil: // who merely asks about it
 		return s.keyring.Authenticate(credential, e.began)
+	case len(credential) > 0:
+		return e.conn.key.Authenticate(s.keyring, credential, e.began)
 	case e.client.credentialSent:
 		return nil, helixflow.AuthMissing
 	}

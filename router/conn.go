@@ -58,6 +58,7 @@ type clientConn struct {
 	chain      []*x509.Certificate // what the client presented, leaf first
 	identity   authn.Identity      // what that is worth
 	identityBy *authn.Certificates // under this plan's rules
+	key        authn.Recent        // what came last
 	br         *bufio.Reader       // nil while nothing is read
 	large      bool                // br is larger than those in the pool
 	head       fasthttp.RequestHeader
