@@ -27,7 +27,7 @@ func newPeeker(nc net.Conn) *peeker {
 	}
 	p := &peeker{raw: raw}
 	p.look = func(fd uintptr) {
-		p.err = peek(fd, &p.byte)
+		_, _, p.err = syscall.Recvfrom(int(fd), p.byte[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	}
 	return p
 }
