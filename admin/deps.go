@@ -96,7 +96,8 @@ type Backend struct {
 	Since           time.Time `json:"since,omitzero"`    // when it came into this state
 	BackAt          time.Time `json:"back_at,omitzero"`  // when it may take requests again, where that is known
 	InFlight        int       `json:"in_flight"`
-	MaxInFlight     int       `json:"max_inflight"` // 0: no bound
+	MaxInFlight     int       `json:"max_inflight"`                // 0: no bound
+	Limit           int       `json:"concurrency_limit,omitempty"` // likewise, as its answers have shown; 0: they have not
 	Weight          int       `json:"weight"`
 	Ejections       uint64    `json:"ejections"` // since the start
 	LastError       string    `json:"last_error,omitempty"`

@@ -145,13 +145,21 @@ func (r row) Words() string {
 func (r row) Percent() int { return min(100, max(0, r.InFlight)*100/r.scale) }
 
 // Full reports that the backend has nearly all that it may have.
-func (r row) Full() bool { return r.MaxInFlight > 0 && r.InFlight*10 >= r.MaxInFlight*9 }
+func (r row) Full() bool { return r.Bound() > 0 && r.InFlight*10 >= r.Bound()*9 }
+
+// Bound is how much it may have in flight now; 0: no bound.
+func (b Backend) Bound() int {
+	if b.Limit > 0 && (b.MaxInFlight == 0 || b.Limit < b.MaxInFlight) {
+		return b.Limit
+	}
+	return b.MaxInFlight
+}
 
 // scaleOf is the backend's own bound, or without one a round number above what
 // the busiest of its pool has, so that bars can be compared.
 func scaleOf(b Backend, members []Backend) int {
-	if b.MaxInFlight > 0 {
-		return b.MaxInFlight
+	if bound := b.Bound(); bound > 0 {
+		return bound
 	}
 	busiest := 7
 	for _, m := range members {

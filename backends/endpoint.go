@@ -31,9 +31,10 @@ type Spec struct {
 // Endpoint is one backend: its connections, its live load and its health. It
 // outlives configuration snapshots. Safe for concurrent use.
 type Endpoint struct {
-	Load    balancer.Load
-	Signals balancer.Signals
-	Series  *metric.BackendSeries
+	Load        balancer.Load
+	Signals     balancer.Signals
+	Concurrency balancer.Concurrency // the limit that is found out, where that is wanted
+	Series      *metric.BackendSeries
 
 	url    string
 	pool   *pool
@@ -86,10 +87,19 @@ func newEndpoint(s Spec, p *pool) *Endpoint {
 	ep.Series.Watch(&metric.BackendWatch{
 		States:      stateNames[:],
 		State:       func() int { return int(ep.State()) },
+		Limit:       func() int { return int(ep.Concurrency.Current()) },
 		Certificate: ep.certificateEnd,
 	})
 	ep.probe = newProber(ep)
 	return ep
+}
+
+// bound bounds the limit that is found out, or ceases to look for one.
+func (ep *Endpoint) bound(c Concurrency) {
+	if c.Off {
+		c.Min, c.Max = 0, 0
+	}
+	ep.Concurrency.Bound(int32(c.Min), int32(c.Max))
 }
 
 // dial opens a connection within timeout. The raw socket is armed for a

@@ -162,6 +162,7 @@ func (f *Fleet) Retain(plan ...*Members) {
 		m.pool.epoch.Add(1)
 		for _, ep := range m.list {
 			kept[ep] = true
+			ep.bound(m.rules.Concurrency)
 		}
 	}
 	for _, ep := range f.endpoints {

@@ -12,6 +12,7 @@ import (
 type Rules struct {
 	Checks       Checks
 	Ejection     Ejection
+	Concurrency  Concurrency
 	SlowStart    time.Duration // from a tenth of its share to all of it; 0 is at once
 	DrainTimeout time.Duration // for what runs on an endpoint that is drained or dropped
 }
@@ -39,6 +40,13 @@ type Ejection struct {
 	Panic       float64       // where a smaller part is healthy, ejections are ignored; 0 is never
 }
 
+// Concurrency bounds the limit of requests in flight that is found out for each
+// endpoint.
+type Concurrency struct {
+	Off      bool // none is
+	Min, Max int
+}
+
 // DefaultRules are those of an empty configuration.
 func DefaultRules() Rules {
 	return Rules{
@@ -47,6 +55,7 @@ func DefaultRules() Rules {
 			Consecutive: 5, Rate: 0.5, Samples: 20,
 			Base: 30 * time.Second, Max: 5 * time.Minute, MaxShare: 0.5, Panic: 0.5,
 		},
+		Concurrency:  Concurrency{Min: 2, Max: 1024},
 		SlowStart:    30 * time.Second,
 		DrainTimeout: 10 * time.Minute,
 	}
@@ -64,6 +73,8 @@ func (r Rules) complete() Rules {
 	r.Ejection.Rate = cmp.Or(max(r.Ejection.Rate, 0), d.Ejection.Rate)
 	r.Ejection.Base = cmp.Or(max(r.Ejection.Base, 0), d.Ejection.Base)
 	r.Ejection.Max = cmp.Or(max(r.Ejection.Max, 0), d.Ejection.Max)
+	r.Concurrency.Min = cmp.Or(max(r.Concurrency.Min, 0), d.Concurrency.Min)
+	r.Concurrency.Max = max(cmp.Or(max(r.Concurrency.Max, 0), d.Concurrency.Max), r.Concurrency.Min)
 	r.DrainTimeout = cmp.Or(max(r.DrainTimeout, 0), d.DrainTimeout)
 	return r
 }

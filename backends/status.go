@@ -17,6 +17,7 @@ type EndpointStatus struct {
 	Since       time.Time     // when it came into this state
 	ComesBack   time.Duration // how long until it may at the earliest, where that is known
 	InFlight    int
+	Limit       int    // of InFlight, where answers have spoken for one; else 0
 	Failures    int    // in a row
 	Ejections   uint64 // how often it was taken out because it failed
 	LastError   string // of a request; empty for none
@@ -66,6 +67,7 @@ func (ep *Endpoint) Status(now time.Time) EndpointStatus {
 	s := EndpointStatus{
 		Pool: ep.pool.name, URL: ep.url,
 		InFlight:    int(ep.Load.InFlight()),
+		Limit:       int(ep.Concurrency.Found()),
 		Failures:    int(ep.health.streak.Load()+1) / 2,
 		Certificate: ep.certificateEnd(),
 		Warning:     ep.warning(now),

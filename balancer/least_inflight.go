@@ -24,7 +24,7 @@ func (leastInflight) Pick(r *Request, candidates []Candidate) int {
 			i := w*64 + bits.TrailingZeros64(word)
 			c := &candidates[i]
 			inflight, weight := int64(c.Load.InFlight()), c.weight()
-			if c.Limit > 0 && inflight >= int64(c.Limit) {
+			if bound := int64(c.Bound()); bound > 0 && inflight >= bound {
 				continue
 			}
 			// inflight/weight against the best one's, multiplied out.

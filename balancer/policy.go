@@ -14,14 +14,31 @@ import (
 type Candidate struct {
 	Load   *Load
 	Weight int32  // relative capacity; below 1 counts as 1
-	Limit  int32  // most requests in flight at once; below 1 is no bound
+	Limit  int32  // most requests in flight at once, as configured; below 1 is no bound
 	ID     uint64 // stands for it, in every process the same; 0: its index does
 
-	Signals *Signals // what the backend tells of itself; nil knows nothing
+	Concurrency *Concurrency // the limit that is found out; nil: none is looked for
+	Signals     *Signals     // what the backend tells of itself; nil knows nothing
+}
+
+// Bound is how many requests the backend may have in flight now; 0 is no bound.
+func (c *Candidate) Bound() int32 {
+	configured := max(c.Limit, 0)
+	if c.Concurrency == nil {
+		return configured
+	}
+	found := c.Concurrency.Current()
+	if configured > 0 && (found == 0 || configured < found) {
+		return configured
+	}
+	return found
 }
 
 // full reports whether the backend has all the requests it may have.
-func (c *Candidate) full() bool { return c.Limit > 0 && c.Load.InFlight() >= c.Limit }
+func (c *Candidate) full() bool {
+	bound := c.Bound()
+	return bound > 0 && c.Load.InFlight() >= bound
+}
 
 // weight returns Weight, and 1 for one that makes no sense, in tenths of what
 // counts: a backend that starts slowly weighs less.

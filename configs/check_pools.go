@@ -27,6 +27,9 @@ func checkPools(r *reader, pools []Pool) {
 		}
 		checkCredentials(r, i, p)
 		checkTimes(r, i, p)
+		if path, least := at("pools", i, "concurrency", "max"), at("pools", i, "concurrency", "min"); p.Concurrency.Max < p.Concurrency.Min && !r.refused(least) {
+			r.wrong(path, "%s is below min, %d", r.shown(path), p.Concurrency.Min)
+		}
 	}
 }
 

@@ -44,6 +44,12 @@ func settle(r *reader, c *Config) {
 		if !r.given(at("pools", i, "ejection", "max")) {
 			p.Ejection.Max = max(p.Ejection.Max, p.Ejection.Base)
 		}
+		if !r.given(at("pools", i, "concurrency")) && p.Engine == "openai" { // a hosted API's limits are of another kind
+			p.Concurrency.Off = true
+		}
+		if !r.given(at("pools", i, "concurrency", "max")) {
+			p.Concurrency.Max = max(p.Concurrency.Max, p.Concurrency.Min)
+		}
 	}
 }
 
@@ -61,6 +67,7 @@ func defaultPool() Pool {
 		Ejection:     defaultEjection(),
 		Retry:        Retry{Attempts: 2, Budget: Whole / 5},
 		Queue:        Queue{Wait: 30 * time.Second, Size: 1024},
+		Concurrency:  Concurrency{Min: 2, Max: 1024},
 		SlowStart:    30 * time.Second,
 		DrainTimeout: 10 * time.Minute,
 	}

@@ -155,7 +155,11 @@ func poolKeys(p *Pool) object {
 		{name: "queue", value: orOff{&p.Queue.Off, object{
 			{name: "wait", value: duration{&p.Queue.Wait, 0, maxDuration}, doc: "How long a request may wait for room, and how much work may be ahead of it."},
 			{name: "size", value: count{&p.Queue.Size, 0, 1_000_000}, doc: "How many may wait."},
-		}}, doc: "Where requests wait when every backend is at its max_inflight; off refuses them at once."},
+		}}, doc: "Where requests wait when every backend is at its limit; off refuses them at once."},
+		{name: "concurrency", value: orOff{&p.Concurrency.Off, object{
+			{name: "min", value: count{&p.Concurrency.Min, 1, 1_000_000}, doc: "A backend's limit never falls below."},
+			{name: "max", value: count{&p.Concurrency.Max, 1, 1_000_000}, doc: "Nor rises above; min when that is more."},
+		}}, doc: "How many requests each backend can take at once is found out from its answers, at most max_inflight; off does not look, as engine openai does unless this key is given."},
 		{name: "slow_start", value: duration{&p.SlowStart, 0, maxDuration}, doc: "How long a backend that is new, or back, takes to get its whole share; 0 is at once."},
 		{name: "drain_timeout", value: duration{&p.DrainTimeout, 0, maxDuration}, doc: "How long the running requests of a backend that is drained, or left this file, may take to end."},
 		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, 0}, doc: "The engines.", required: true},

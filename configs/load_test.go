@@ -81,6 +81,7 @@ func TestReference(t *testing.T) {
 	}
 	openai := defaultPool()
 	openai.Name, openai.Tenant, openai.Health.Off = "openai", "acme", true
+	openai.Concurrency.Off = true
 	openai.Keys = []secret.Text{secret.New("an-example"), secret.New("another-example")}
 	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1, TLS: ClientTLS{ServerName: "api.openai.com"}}}
 	require.Equal(t, []Pool{llama, openai}, c.Pools)

@@ -150,6 +150,7 @@ type Pool struct {
 	Ejection     Ejection
 	Retry        Retry
 	Queue        Queue
+	Concurrency  Concurrency
 	SlowStart    time.Duration // default 30s: from a tenth of its share to all of it, after new or back; 0 is at once
 	DrainTimeout time.Duration // default 10m: for the running requests of a backend that is drained or left the file
 	Backends     []Backend
@@ -212,6 +213,14 @@ type Queue struct {
 	Off  bool          // queue: off; what follows then has no meaning
 	Wait time.Duration // default 30s: at most, and at most so much work ahead
 	Size int           // default 1024
+}
+
+// Concurrency is how the limit of requests in flight of each backend is found
+// out, besides its max_inflight.
+type Concurrency struct {
+	Off bool // concurrency: off, and the default for engine openai; what follows then has no meaning
+	Min int  // default 2, at least 1
+	Max int  // default 1024, or Min when that is more
 }
 
 // Share is a part of a whole in parts per million: 20% is 200,000.

@@ -29,6 +29,7 @@ type Attempt struct {
 	lease      backends.Lease
 	pool       *Pool
 	pass       backends.Pass // leave to try the endpoint; reported once
+	room       room
 	credential *backends.Credential
 	head       answerHead
 	want       want
@@ -69,7 +70,7 @@ func (a *Attempt) leave(o backends.Outcome, r backends.Report, now time.Time) {
 func (a *Attempt) release() {
 	a.head.Reset()
 	a.text.Free()
-	a.pool, a.credential, a.pass = nil, nil, backends.Pass{}
+	a.pool, a.credential, a.pass, a.room = nil, nil, backends.Pass{}, room{}
 	a.text, a.events, a.whole = nil, false, false
 	a.want, a.status, a.made, a.answer = want{}, 0, asSent, openai.Answer{}
 	a.framer.Reset()
@@ -110,6 +111,7 @@ func (e *Exchange) forward() error {
 		if f != nil && f.Timeout && e.impatient(now) {
 			r.Evidence = backends.Neutral
 		}
+		e.learnRoom(a, r, now)
 		switch judge(trial{failure: f, status: r.Status}, e.mayTryAgain(a, r, now)) {
 		case Delivered:
 			if r.Status == statusUnauthorized {

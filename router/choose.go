@@ -139,9 +139,10 @@ func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 		if !ok {
 			continue
 		}
-		if ep.Acquire(&a.lease, pool.candidates[j].Limit) {
+		if ep.Acquire(&a.lease, pool.candidates[j].Bound()) {
 			if overtaken := a.lease.Promise(&p.Request); !overtaken || !again {
 				a.pool, a.pass = pool, pass
+				a.room.enter(&pool.candidates[j])
 				return a
 			}
 			again = false // what it was decided by is no longer so

@@ -161,9 +161,14 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		}
 		ep := w.Fleet.Adopt(spec)
 		ep.Load.SetPrefillRate(float64(c.Adaptive.PrefillRate))
+		concurrency := &ep.Concurrency
+		if c.Concurrency.Off {
+			concurrency = nil
+		}
 		p.endpoints = append(p.endpoints, ep)
 		p.candidates = append(p.candidates, balancer.Candidate{
-			Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight), ID: uint64(ep.Mark()), Signals: &ep.Signals,
+			Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight), ID: uint64(ep.Mark()),
+			Concurrency: concurrency, Signals: &ep.Signals,
 		})
 	}
 	p.members = w.Fleet.Members(c.Name, rulesOf(c), p.endpoints)
@@ -188,6 +193,7 @@ func rulesOf(c *configs.Pool) backends.Rules {
 			Off: e.Off, Consecutive: e.Consecutive, Rate: e.Rate.Float(), Samples: e.Samples,
 			Base: e.Base, Max: e.Max, MaxShare: e.MaxShare.Float(), Panic: e.Panic.Float(),
 		},
+		Concurrency:  backends.Concurrency{Off: c.Concurrency.Off, Min: c.Concurrency.Min, Max: c.Concurrency.Max},
 		SlowStart:    c.SlowStart,
 		DrainTimeout: c.DrainTimeout,
 	}

@@ -192,6 +192,7 @@ func (e *Exchange) explainBackends(i int, now time.Time) []ExplainedBackend {
 		s, c := ep.Status(now), pool.candidates[j]
 		b := ExplainedBackend{
 			URL: s.URL, Weight: int(c.Weight), MaxInFlight: int(c.Limit), InFlight: s.InFlight,
+			Limit: foundLimit(&c),
 			State: s.State.String(), Eligible: open.Has(j), Reason: s.Reason,
 		}
 		b.Usable = b.Eligible && hasRoom(pool.candidates, j)
@@ -207,6 +208,13 @@ func (e *Exchange) explainBackends(i int, now time.Time) []ExplainedBackend {
 		list[j] = b
 	}
 	return list
+}
+
+func foundLimit(c *balancer.Candidate) int {
+	if c.Concurrency == nil {
+		return 0
+	}
+	return int(c.Concurrency.Found())
 }
 
 // hasRoom asks a policy that remembers nothing, whatever the pool's own is:

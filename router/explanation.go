@@ -116,7 +116,8 @@ type ExplainedEdit struct {
 type ExplainedBackend struct {
 	URL         string `json:"url"`
 	Weight      int    `json:"weight"`
-	MaxInFlight int    `json:"max_inflight"` // 0: no bound
+	MaxInFlight int    `json:"max_inflight"`                // 0: no bound
+	Limit       int    `json:"concurrency_limit,omitempty"` // likewise, as its answers have shown; 0: they have not
 	InFlight    int    `json:"in_flight"`
 	State       string `json:"state"`
 	Eligible    bool   `json:"eligible"`         // health and operators speak for it

@@ -134,7 +134,7 @@ func (c *mirrorCopy) acquire(now time.Time) *Attempt {
 			continue
 		}
 		a := attempts.Get().(*Attempt)
-		if c.pool.endpoints[i].Acquire(&a.lease, c.pool.candidates[i].Limit) {
+		if c.pool.endpoints[i].Acquire(&a.lease, c.pool.candidates[i].Bound()) {
 			a.lease.Promise(&pick)
 			a.pool, a.pass = c.pool, pass
 			return a

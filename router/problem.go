@@ -112,6 +112,10 @@ func worthKeeping(status int) bool {
 	return 200 <= status && status < 300
 }
 
+// hasNoRoom reports whether an answer of this status says that there are too many
+// requests.
+func hasNoRoom(status int) bool { return status == 429 || status == 503 || status == 529 }
+
 // faultStatus is the status of an error that a backend said inside a 200.
 func faultStatus(f *openai.Fault) int {
 	if f.Status != 0 {

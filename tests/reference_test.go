@@ -184,7 +184,7 @@ func metricsPage(t *testing.T) string {
 	backend := m.Backend("b", func() float64 { return 1 })
 	backend.Request(200)
 	backend.Watch(&metric.BackendWatch{
-		States: []string{"healthy"}, State: func() int { return 0 }, Certificate: func() time.Time { return time.Unix(1, 0) },
+		States: []string{"healthy"}, State: func() int { return 0 }, Limit: func() int { return 8 }, Certificate: func() time.Time { return time.Unix(1, 0) },
 	})
 	m.Hook("h").Asked(false, metric.HookAllowed, time.Millisecond)
 	socket := m.Websockets(helixflow.OpRealtime)

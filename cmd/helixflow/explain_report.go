@@ -250,7 +250,10 @@ func backendText(e *router.ExplainedBackend, live bool) string {
 		return text
 	}
 	text += fmt.Sprintf("\t%d in flight", e.InFlight)
-	if e.MaxInFlight > 0 {
+	switch {
+	case e.Limit > 0 && (e.MaxInFlight == 0 || e.Limit < e.MaxInFlight):
+		text += fmt.Sprintf(" of %d found out", e.Limit)
+	case e.MaxInFlight > 0:
 		text += fmt.Sprintf(" of %d", e.MaxInFlight)
 	}
 	text += "\t" + e.State

@@ -170,7 +170,7 @@ func (v fleetView) List() []admin.Backend {
 	for _, e := range v.a.fleet.Status() {
 		b := admin.Backend{
 			Pool: e.Pool, URL: e.URL, State: admin.State(e.State.String()), Reason: e.Reason, Warning: e.Warning,
-			Since: e.Since, InFlight: e.InFlight, Ejections: e.Ejections,
+			Since: e.Since, InFlight: e.InFlight, Limit: e.Limit, Ejections: e.Ejections,
 			LastError: e.LastError, LastErrorAt: e.LastErrorAt, CertificateEnds: e.Certificate,
 		}
 		if e.ComesBack > 0 {

@@ -23,6 +23,7 @@ type BackendSeries struct {
 type BackendWatch struct {
 	States      []string         // the names of all states there are
 	State       func() int       // the present one's index in States
+	Limit       func() int       // of requests in flight, as found out; 0: not looked for
 	Certificate func() time.Time // the end of its TLS certificate; zero when there is none or it is not known yet
 }
 
@@ -68,6 +69,14 @@ func writeBackends(t *text, backends []*BackendSeries) {
 		if w := s.watch.Load(); w != nil {
 			if end := w.Certificate(); !end.IsZero() {
 				t.sampleFloat(backendCertificate.name, float64(end.Unix()), "backend", s.name)
+			}
+		}
+	}
+	t.family(backendLimit)
+	for _, s := range backends {
+		if w := s.watch.Load(); w != nil && w.Limit != nil {
+			if limit := w.Limit(); limit > 0 {
+				t.sample(backendLimit.name, uint64(limit), "backend", s.name)
 			}
 		}
 	}

@@ -19,6 +19,7 @@ var (
 	backendRequests     = family{"helixflow_backend_requests_total", "counter", "Tries on a backend by the status it answered; none when no answer came."}
 	backendRetries      = family{"helixflow_backend_retries_total", "counter", "Tries that failed on a backend and were followed by another."}
 	backendInflight     = family{"helixflow_backend_inflight", "gauge", "Requests on a backend now."}
+	backendLimit        = family{"helixflow_backend_concurrency_limit", "gauge", "Requests that a backend can take at once, as its answers have shown; absent where that is not looked for."}
 	backendEjections    = family{"helixflow_backend_ejections_total", "counter", "Times a backend was taken out because it failed."}
 	backendState        = family{"helixflow_backend_state", "gauge", "1 for the state a backend is in, 0 for the others."}
 	backendCertificate  = family{"helixflow_backend_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate that a backend showed last runs out, in Unix time."}
