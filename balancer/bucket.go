@@ -54,20 +54,21 @@ func (x *Index) find(hash uint64) (bucket, int) {
 	return b, -1
 }
 
-// mark notes that a backend has the entry's block, and reports whether it is new
-// to the backend's generation.
-func (b bucket) mark(way int, t *touch) bool {
+// mark notes that a backend has the entry's block, and returns what the generation
+// at hand gains by it.
+func (b bucket) mark(way int, t *touch) gain {
 	low, high, valid := b.low(t.word, way), b.high(t.word, way), b.valid(t.word, way)
 	had := valid.Load()&t.bit != 0
 	if had && low.Load()&t.bit == t.low && high.Load()&t.bit == t.high {
-		return false
+		return nothing
 	}
 	put(low, t.bit, t.low)
 	put(high, t.bit, t.high)
-	if !had {
-		valid.Or(t.bit)
+	if had {
+		return older
 	}
-	return true
+	valid.Or(t.bit)
+	return fresh
 }
 
 // put makes the bits of mask in cell those of value.

@@ -2,6 +2,7 @@ package balancer_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -21,12 +22,11 @@ func chainOf(seed uint64, prompt []byte) *balancer.Chain {
 
 // text is n bytes that are the same for the same seed.
 func text(seed uint64, n int) []byte {
-	b := make([]byte, n)
-	rnd := rand.New(rand.NewPCG(seed, 1))
-	for i := range b {
-		b[i] = ' ' + byte(rnd.UintN(90))
+	b := make([]byte, 0, n+8)
+	for rnd := rand.NewPCG(seed, 1); len(b) < n; {
+		b = binary.BigEndian.AppendUint64(b, rnd.Uint64())
 	}
-	return b
+	return b[:n]
 }
 
 func hashes(c *balancer.Chain) []uint64 {

@@ -11,10 +11,8 @@ import "sync/atomic"
 const generations = 4
 
 const (
-	// sweepPerBlock is how many buckets one new block sweeps at most, and
-	// hurriedPerBlock how many any block does while a backend is being forgotten.
-	sweepPerBlock   = 8
-	hurriedPerBlock = 64
+	sweepPerBlock = 8    // buckets that one new block sweeps at most
+	hurriedSweep  = 1024 // buckets that one Insert sweeps while a backend is being forgotten
 
 	minHorizon = 64 << 10
 	maxHorizon = 1 << 50
@@ -26,7 +24,7 @@ type slot struct {
 	trust   trust
 	_       linePad
 
-	bytes, blocks atomic.Int64  // that the generation at hand has gained
+	bytes, thirds atomic.Int64  // what the generation at hand has gained, as in touch
 	swept         atomic.Uint64 // the cursor when it began
 	forgotten     atomic.Uint64 // the cursor when nothing from before Forget is left
 	_             linePad
@@ -69,14 +67,14 @@ func (x *Index) Forget(backend int) {
 // is full: after a third of the horizon, or of the backend's part of the table.
 // The number of the next must be free: a sweep has been round since this began.
 func (x *Index) grow(s *slot, t *touch) {
-	bytes, blocks := s.bytes.Add(t.bytes), s.blocks.Add(t.blocks)
-	t.share = max(float64(bytes)/float64(s.reach()/3), float64(blocks)/x.blockShare())
+	bytes, thirds := float64(s.bytes.Add(t.bytes)), float64(s.thirds.Add(t.thirds))
+	t.share = max(bytes/float64(s.reach()), thirds/x.room())
 	began := s.swept.Load()
 	if t.share < 1 || x.cursor.Load()-began < x.buckets || !s.swept.CompareAndSwap(began, x.cursor.Load()) {
 		return
 	}
 	s.bytes.Store(0)
-	s.blocks.Store(0)
+	s.thirds.Store(0)
 	t.share = 0
 	if low := x.low[t.word].Load(); low&t.bit != 0 { // 1 is followed by 2, 3 by 0
 		put(&x.high[t.word], t.bit, ^x.high[t.word].Load()&t.bit)
@@ -86,24 +84,23 @@ func (x *Index) grow(s *slot, t *touch) {
 
 func (s *slot) reach() int64 { return int64(float64(s.horizon.Load()) * s.trust.factor()) }
 
-// blockShare is how many blocks of the table a generation may take, when the
-// horizons are more than it has room for: all backends together take three
-// quarters.
-func (x *Index) blockShare() float64 {
-	return max(float64(x.buckets)*ways/float64(generations*len(x.slots)), 1)
+// room is how many blocks of the table one backend may take, when the horizons are
+// more than it has place for: all of them together three quarters.
+func (x *Index) room() float64 {
+	return max(float64(x.buckets)*ways*3/4/float64(len(x.slots)), 1)
 }
 
 // sweepAfter sweeps so far that the sweep comes round when the generation is full,
 // and further while a backend is being forgotten.
-func (x *Index) sweepAfter(s *slot, t *touch, blocks int) {
+func (x *Index) sweepAfter(s *slot, t *touch) {
 	due := float64(x.buckets)*min(t.share, 1) - float64(x.cursor.Load()-s.swept.Load())
-	n := uint64(min(max(due, 0), float64(t.blocks*sweepPerBlock)))
+	n := uint64(min(max(due, 0), float64(t.thirds*sweepPerBlock/3)))
 	hurried := false
 	for w := range x.words {
 		hurried = hurried || x.stale[w].Load() != 0
 	}
 	if hurried {
-		n = max(n, uint64(max(blocks, 1)*hurriedPerBlock))
+		n = max(n, hurriedSweep)
 	}
 	if n > 0 {
 		x.sweep(min(n, x.buckets), t.stamp)
@@ -113,14 +110,26 @@ func (x *Index) sweepAfter(s *slot, t *touch, blocks int) {
 	}
 }
 
+// broom is what a sweep takes: the backends being forgotten, and of the others what
+// has the number that comes next, bit-sliced.
+type broom struct {
+	low, high, stale [MaxBackends / 64]uint64
+	stamp            uint8
+}
+
 // sweep goes over the next n buckets.
 func (x *Index) sweep(n uint64, stamp uint8) {
+	s := broom{stamp: stamp}
+	for w := range x.words { // before the cursor says that it is done
+		low, high := x.low[w].Load(), x.high[w].Load()
+		s.low[w], s.high[w], s.stale[w] = ^low, high^low, x.stale[w].Load()
+	}
 	end := x.cursor.Add(n)
 	emptied := int64(0)
 	for i := end - n; i != end; i++ {
 		b := x.at(i % x.buckets)
 		for way := range ways {
-			if h := b.header(way).Load(); h > busy && x.sweepEntry(b, way, h, stamp) {
+			if h := b.header(way).Load(); h > busy && x.sweepEntry(b, way, h, &s) {
 				emptied++
 			}
 		}
@@ -130,14 +139,14 @@ func (x *Index) sweep(n uint64, stamp uint8) {
 	}
 }
 
-// sweepEntry takes from an entry with header h whoever's generation is over or is
-// being forgotten, and reports whether that was the last.
-func (x *Index) sweepEntry(b bucket, way int, h uint64, stamp uint8) bool {
+// sweepEntry sweeps an entry with header h, and reports whether nobody is left in
+// it.
+func (x *Index) sweepEntry(b bucket, way int, h uint64, s *broom) bool {
 	var left uint64
 	for w := range x.words {
-		d0, d1 := x.since(w, b.low(w, way).Load(), b.high(w, way).Load())
 		valid := b.valid(w, way).Load()
-		gone := valid & (d0&d1 | x.stale[w].Load())
+		over := ^(b.low(w, way).Load() ^ s.low[w]) & ^(b.high(w, way).Load() ^ s.high[w])
+		gone := valid & (over | s.stale[w])
 		if gone != 0 {
 			b.valid(w, way).And(^gone)
 		}
@@ -146,8 +155,8 @@ func (x *Index) sweepEntry(b bucket, way int, h uint64, stamp uint8) bool {
 	if left == 0 {
 		return b.header(way).CompareAndSwap(h, free)
 	}
-	if h&0xff != 0 && popularity(h, stamp) == 0 { // before the period's number comes round
-		b.header(way).CompareAndSwap(h, h&^0xffff|uint64(stamp)<<8)
+	if h&0xff != 0 && popularity(h, s.stamp) == 0 { // before the period's number comes round
+		b.header(way).CompareAndSwap(h, h&^0xffff|uint64(s.stamp)<<8)
 	}
 	return false
 }
@@ -164,7 +173,7 @@ func (x *Index) welcome() {
 			continue
 		}
 		s.bytes.Store(0)
-		s.blocks.Store(0)
+		s.thirds.Store(0)
 		stale.And(^bit)
 		if s.forgotten.Load() != until { // forgotten anew in between
 			stale.Or(bit)

@@ -146,16 +146,32 @@ func (x *Index) Insert(c *Chain, backend int, now int64) {
 	t.high = x.high[t.word].Load() & t.bit
 	if x.stale[t.word].Load()&t.bit == 0 {
 		for i := range c.blocks {
-			if x.place(c.hashes[i], &t) {
-				t.bytes += int64(blockSize(i))
-				t.blocks++
+			if i%ahead == 0 {
+				x.fetch(c.hashes[i:min(i+ahead, c.blocks)])
 			}
+			g := x.place(c.hashes[i], &t)
+			t.thirds += int64(g)
+			t.bytes += int64(g) * int64(blockSize(i))
 		}
-		x.entries.Add(t.filled)
-		x.evictions.Add(t.evicted)
+		if t.filled+t.evicted > 0 {
+			x.entries.Add(t.filled)
+			x.evictions.Add(t.evicted)
+		}
 	}
 	x.grow(&x.slots[backend], &t)
-	x.sweepAfter(&x.slots[backend], &t, c.blocks)
+	x.sweepAfter(&x.slots[backend], &t)
+}
+
+// ahead is how many buckets are asked for at once.
+const ahead = 16
+
+// fetch loads the buckets of hashes, so that they come from memory side by side:
+// each write to one would wait for what was asked for before it, and no more.
+func (x *Index) fetch(hashes []uint64) {
+	for _, h := range hashes {
+		number, _ := bits.Mul64(h, x.buckets)
+		x.cells[number*uint64(x.stride)].Load()
+	}
 }
 
 // touch is one Insert: what it writes, and what came of it.
@@ -164,13 +180,25 @@ type touch struct {
 	bit, low, high uint64 // the backend, and its generation in its place
 	stamp          uint8
 
-	bytes, blocks   int64   // that the backend did not have in this generation
+	bytes, thirds   int64   // what the generation gained, in thirds of a byte and of a block
 	filled, evicted int64   // entries
 	share           float64 // of the generation that is full
 }
 
-// place notes one block and reports whether the backend's generation gained it.
-func (x *Index) place(hash uint64, t *touch) bool {
+// gain is what a generation gains by a block, in thirds of it. One that moves over
+// from an older generation counts a third: then a generation with new blocks n
+// and old ones h is full at 3n+h = horizon, and three of them, through which the
+// same h goes on, hold h+3n: the horizon.
+type gain int64
+
+const (
+	nothing gain = 0
+	older   gain = 1
+	fresh   gain = 3
+)
+
+// place notes one block.
+func (x *Index) place(hash uint64, t *touch) gain {
 	for range 2 { // again when another was faster
 		b, way := x.find(hash)
 		if way >= 0 {
@@ -182,19 +210,28 @@ func (x *Index) place(hash uint64, t *touch) bool {
 		if old == busy || !b.header(way).CompareAndSwap(old, busy) {
 			continue
 		}
-		for w := range x.words {
-			b.valid(w, way).Store(0)
-		}
-		b.mark(way, t)
+		x.take(b, way, t)
 		b.header(way).Store(tag(hash) | uint64(t.stamp)<<8)
 		if old == 0 {
 			t.filled++
 		} else {
 			t.evicted++
 		}
-		return true
+		return fresh
 	}
-	return false
+	return nothing
+}
+
+// take makes an entry that is busy the backend's alone.
+func (x *Index) take(b bucket, way int, t *touch) {
+	for w := range x.words {
+		if w != t.word && b.valid(w, way).Load() != 0 {
+			b.valid(w, way).Store(0)
+		}
+	}
+	b.low(t.word, way).Store(t.low)
+	b.high(t.word, way).Store(t.high)
+	b.valid(t.word, way).Store(t.bit)
 }
 
 // IndexStats is what an index holds.

@@ -40,3 +40,30 @@ func BenchmarkIndex(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkIndexNew is Insert of prompts never seen, in an index that is full and
+// whose lines are in no cache: what it costs at worst.
+func BenchmarkIndexNew(b *testing.B) {
+	for _, size := range []int{8 << 10, 400 << 10} {
+		for _, n := range []int{8, 64, 256} {
+			chains := make([]balancer.Chain, 64<<20/size)
+			prompt := text(1, size)
+			for i := range chains {
+				chains[i].Reset(uint64(i))
+				chains[i].Write(prompt)
+			}
+			b.Run(fmt.Sprintf("%dK/%d", size>>10, n), func(b *testing.B) {
+				b.ReportAllocs()
+				x := balancer.NewIndex(min(balancer.IndexBytes(int64(n)*balancer.DefaultHorizon, n), 64<<20), n)
+				for i := range 20_000 * 20 / chains[0].Len() {
+					x.Insert(&chains[i%len(chains)], i%n, 0)
+				}
+				i := 0
+				for b.Loop() {
+					i++
+					x.Insert(&chains[i%len(chains)], i%n, int64(i))
+				}
+			})
+		}
+	}
+}

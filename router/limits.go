@@ -129,7 +129,7 @@ func (p *price) of(u helixflow.Usage) int64 {
 // promptOf measures what a model will read: text by its bytes, images apart.
 func promptOf(c *openai.Call, body []byte) admission.Prompt {
 	var p admission.Prompt
-	for _, span := range [...]openai.Span{c.Messages, c.Input, c.Prompt, c.Instructions, c.Tools} {
+	for _, span := range c.PromptParts() {
 		text, images := openai.Measure(span.In(body))
 		p.Bytes += text
 		p.Images += images

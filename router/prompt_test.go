@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -98,6 +99,56 @@ func TestImagesAreSampled(t *testing.T) {
 	assert.NotEqual(t, a.Hash(a.Len()-1), chain(body(different)).Hash(a.Len()-1), "another from some place on")
 }
 
+// FuzzChainPrompt holds the chain against one made of what encoding/json found in
+// the body.
+func FuzzChainPrompt(f *testing.F) {
+	f.Add([]byte(`{"model":"m","tools":[{}],"messages":[{"role":"user","content":"hi"}],"prompt":["a","b"]}`))
+	f.Add([]byte(`{"input":[[1],[2]],"system":"s","cache_salt":"x","functions":null,"instructions":{"a":";base64,AAAA"}}`))
+	f.Add([]byte(`{"input":"i","messages":["data:image/png;base64,` + strings.Repeat("AbCd", 2000) + `"],"system":1,"system":2}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var c openai.Call
+		if openai.Scan(body, helixflow.OpChatCompletions, &c) != nil {
+			return
+		}
+		var chain, want balancer.Chain
+		chainPrompt(&chain, 1, &c, body)
+
+		var m map[string]json.RawMessage
+		require.NoError(t, json.Unmarshal(body, &m))
+		want.Reset(1)
+		if salt := m["cache_salt"]; salt != nil && string(salt) != "null" {
+			want.Reset(balancer.Salt(1, salt))
+		}
+		for _, key := range []string{"tools", "functions", "system", "instructions", "messages", "input", "prompt"} {
+			v := m[key]
+			if string(v) == "null" {
+				v = nil
+			}
+			var batch []json.RawMessage
+			if (key == "input" || key == "prompt") && json.Unmarshal(v, &batch) == nil && len(batch) > 0 && strings.ContainsAny(string(batch[0][:1]), `"[`) {
+				v = v[:bytes.Index(v, batch[0])+len(batch[0])]
+			}
+			for i, piece := range strings.Split(string(v), ";base64,") {
+				if i > 0 {
+					want.Write([]byte(";base64,"))
+					data, _, _ := strings.Cut(piece, `"`)
+					sampleInto(&want, []byte(data))
+					piece = piece[len(data):]
+				}
+				want.Write([]byte(piece))
+			}
+			want.EndSpan()
+		}
+		tail := make([]byte, 4<<10) // so that all of it is in blocks
+		chain.Write(tail)
+		want.Write(tail)
+		require.Equal(t, want.Len(), chain.Len())
+		for i := range want.Len() {
+			require.Equal(t, want.Hash(i), chain.Hash(i))
+		}
+	})
+}
+
 func TestChainPromptAllocatesNothing(t *testing.T) {
 	body := []byte(`{"cache_salt":"s","tools":[],"messages":["` + strings.Repeat("hello ", 2000) + `","data:image/png;base64,` + strings.Repeat("AbC0", 5000) + `"]}`)
 	var c openai.Call
@@ -105,4 +156,20 @@ func TestChainPromptAllocatesNothing(t *testing.T) {
 	var chain balancer.Chain
 	assert.Zero(t, testing.AllocsPerRun(100, func() { chainPrompt(&chain, 1, &c, body) }))
 	assert.Positive(t, chain.Len())
+}
+
+func BenchmarkChainPrompt(b *testing.B) {
+	for _, size := range []int{1 << 10, 8 << 10, 32 << 10, 400 << 10} {
+		b.Run(fmt.Sprintf("%dK", size>>10), func(b *testing.B) {
+			body := []byte(`{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("Why is the sky blue? ", size/21) + `"}]}`)
+			var c openai.Call
+			require.NoError(b, openai.Scan(body, helixflow.OpChatCompletions, &c))
+			var chain balancer.Chain
+			b.ReportAllocs()
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				chainPrompt(&chain, 1, &c, body)
+			}
+		})
+	}
 }

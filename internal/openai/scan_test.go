@@ -69,6 +69,28 @@ func TestScanFinds(t *testing.T) {
 	assert.Nil(t, c.ModelName([]byte("{}")))
 }
 
+// TestScanNotes: what else belongs to the prompt may be of any type and come
+// twice, and then the last one counts.
+func TestScanNotes(t *testing.T) {
+	body := []byte(`{"system":1,"functions":[{}],"cache_salt":"x","system":["s"],"cache_salt":null,"System":2}`)
+	var c Call
+	require.NoError(t, Scan(body, helixflow.OpMessages, &c))
+	assert.Equal(t, `["s"]`, string(c.System.In(body)))
+	assert.Equal(t, `[{}]`, string(c.Functions.In(body)))
+	assert.False(t, c.CacheSalt.Present())
+}
+
+func TestPromptPartsAreInTheOrderOfTemplates(t *testing.T) {
+	body := []byte(`{"prompt":"7","input":"6","messages":[5],"instructions":"4","system":"3","functions":[2],"tools":[1]}`)
+	var c Call
+	require.NoError(t, Scan(body, chat, &c))
+	var got string
+	for _, part := range c.PromptParts() {
+		got += string(part.In(body))
+	}
+	assert.Equal(t, `[1][2]"3""4"[5]"6""7"`, got)
+}
+
 func TestSpanInIsClipped(t *testing.T) {
 	body := []byte("abcdef")
 	in := Span{1, 3}.In(body)
@@ -318,6 +340,7 @@ var scanSeeds = []string{
 	`{"mod\u0065l":"a"}`, `{"ſtream":true}`, `{"model":"a","stream":true,"stream_options":{"include_usage":false}}`,
 	`{"model":"m","stream":true,"stream_options":null,"n":2,"max_tokens":7,"max_completion_tokens":5,"user":"u\n","messages":[{"role":"user","content":"hi \"there\" é"}]}`,
 	`{"model":"m","stream":true,"stream_options":{"a":[1,{"b":null}]},"input":["a"],"prompt":"p","tools":[],"conversation":"c","instructions":"i"}`,
+	`{"system":[1],"functions":[],"system":"s","cache_salt":"a","cache_salt":null,"System":1}`,
 	`{"a":1.5e+3,"b":[true,false,null],"c":{"d":{}}} `, `{"a":01}`, "{\"a\":\"\x00\"}", "{\"a\":\"\xff\"}", `{"a":1}x`, `{"a":"x` + strings.Repeat("0123456789", 9) + `\t"}`,
 }
 
@@ -355,7 +378,7 @@ func agree(t *testing.T, body []byte, c *Call, m map[string]json.RawMessage) {
 		}
 		return string(m[key])
 	}
-	for key, s := range map[string]Span{"conversation": c.Conversation, "messages": c.Messages, "input": c.Input, "prompt": c.Prompt, "instructions": c.Instructions, "tools": c.Tools} {
+	for key, s := range map[string]Span{"conversation": c.Conversation, "messages": c.Messages, "input": c.Input, "prompt": c.Prompt, "instructions": c.Instructions, "tools": c.Tools, "system": c.System, "functions": c.Functions, "cache_salt": c.CacheSalt} {
 		require.Equal(t, raw(key), string(s.In(body)), key)
 	}
 	for key, s := range map[string]Span{
