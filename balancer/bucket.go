@@ -11,12 +11,12 @@ import (
 const (
 	ways = 8 // entries of a bucket
 
-	free = 0 // the header of an entry that holds nothing
-	busy = 1 // of one that is being replaced: nobody's tag is 0
+	vacant   = 0 // the header of an entry that holds nothing
+	changing = 1 // of one that is being replaced: nobody's tag is 0
 
-	// period is how long, in nanoseconds, until a popularity counts half: as an
+	// halfLife is how long, in nanoseconds, until a popularity counts half: as an
 	// exponential decay over 60 s does.
-	period = 41_588_830_834
+	halfLife = 41_588_830_834
 )
 
 // bucket is its cells; see Index for what they hold.
@@ -56,7 +56,7 @@ func (x *Index) find(hash uint64) (bucket, int) {
 
 // mark notes that a backend has the entry's block, and returns what the generation
 // at hand gains by it.
-func (b bucket) mark(way int, t *touch) gain {
+func (b bucket) mark(way int, t *touch) news {
 	low, high, valid := b.low(t.word, way), b.high(t.word, way), b.valid(t.word, way)
 	had := valid.Load()&t.bit != 0
 	if had && low.Load()&t.bit == t.low && high.Load()&t.bit == t.high {
@@ -85,7 +85,7 @@ func put(cell *atomic.Uint64, mask, value uint64) {
 func (b bucket) popular(way int, stamp uint8) {
 	old := b.header(way).Load()
 	count := uint64(min(int(popularity(old, stamp))+1, 255))
-	if h := old&^0xffff | uint64(stamp)<<8 | count; h != old && old > busy {
+	if h := old&^0xffff | uint64(stamp)<<8 | count; h != old && old > changing {
 		b.header(way).CompareAndSwap(old, h)
 	}
 }
@@ -102,9 +102,9 @@ func (x *Index) victim(b bucket, hash uint64) int {
 	for i := range ways {
 		w := int((hash + uint64(i)) % ways)
 		switch b.header(w).Load() {
-		case free:
+		case vacant:
 			return w
-		case busy:
+		case changing:
 			continue
 		}
 		if a := x.age(b, w); a > oldest {
@@ -142,15 +142,15 @@ func (x *Index) since(w int, low, high uint64) (d0, d1 uint64) {
 	return nowLow ^ low, nowHigh ^ high ^ (^nowLow & low)
 }
 
-// tick returns the number of the period at hand. A clock that steps back begins a
-// period; one that leaps ahead ends many, which ages what is popular.
+// tick returns the number of the half-life at hand. A clock that steps back begins a
+// half-life; one that leaps ahead ends many, which ages what is popular.
 func (x *Index) tick(now int64) uint8 {
 	began := x.clock.Load()
 	switch gone := now - began; {
 	case gone < 0:
 		x.clock.CompareAndSwap(began, now)
-	case gone >= period:
-		if n := gone / period; x.clock.CompareAndSwap(began, began+n*period) {
+	case gone >= halfLife:
+		if n := gone / halfLife; x.clock.CompareAndSwap(began, began+n*halfLife) {
 			x.stamp.Add(uint32(min(n, 100))) // beyond 8 there is nothing left; 256 would be none
 		}
 	}

@@ -129,7 +129,7 @@ func (x *Index) sweep(n uint64, stamp uint8) {
 	for i := end - n; i != end; i++ {
 		b := x.at(i % x.buckets)
 		for way := range ways {
-			if h := b.header(way).Load(); h > busy && x.sweepEntry(b, way, h, &s) {
+			if h := b.header(way).Load(); h > changing && x.sweepEntry(b, way, h, &s) {
 				emptied++
 			}
 		}
@@ -153,7 +153,7 @@ func (x *Index) sweepEntry(b bucket, way int, h uint64, s *broom) bool {
 		left |= valid &^ gone
 	}
 	if left == 0 {
-		return b.header(way).CompareAndSwap(h, free)
+		return b.header(way).CompareAndSwap(h, vacant)
 	}
 	if h&0xff != 0 && popularity(h, s.stamp) == 0 { // before the period's number comes round
 		b.header(way).CompareAndSwap(h, h&^0xffff|uint64(s.stamp)<<8)

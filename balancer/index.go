@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// DefaultHorizon is how much a backend is taken to remember until more is known
+	// DefaultHorizon is how much a backend is changing to remember until more is known
 	// of it: twice the 400k tokens of a common engine, at four bytes each.
 	DefaultHorizon = 2 * 400_000 * 4
 
@@ -16,7 +16,7 @@ const (
 )
 
 // Index remembers for each block of a prompt which backends have read it, in a
-// table whose memory is taken once and never grows. It forgets what a backend has
+// table whose memory is changing once and never grows. It forgets what a backend has
 // not been given again while it was given its horizon of other prompts, as the
 // engine's own cache does.
 //
@@ -51,7 +51,7 @@ type Index struct {
 }
 
 // NewIndex returns an empty index of at most maxBytes for backends 0 to
-// backends-1, each with DefaultHorizon. Its memory is touched, and so taken from
+// backends-1, each with DefaultHorizon. Its memory is touched, and so changing from
 // the machine, only as it fills. One with no room for eight entries remembers
 // nothing. Backends from MaxBackends on are never remembered.
 func NewIndex(maxBytes int64, backends int) *Index {
@@ -185,20 +185,20 @@ type touch struct {
 	share           float64 // of the generation that is full
 }
 
-// gain is what a generation gains by a block, in thirds of it. One that moves over
+// news is how much a block is news to a generation, in thirds of it. One that moves over
 // from an older generation counts a third: then a generation with new blocks n
 // and old ones h is full at 3n+h = horizon, and three of them, through which the
 // same h goes on, hold h+3n: the horizon.
-type gain int64
+type news int64
 
 const (
-	nothing gain = 0
-	older   gain = 1
-	fresh   gain = 3
+	nothing news = 0
+	older   news = 1
+	fresh   news = 3
 )
 
 // place notes one block.
-func (x *Index) place(hash uint64, t *touch) gain {
+func (x *Index) place(hash uint64, t *touch) news {
 	for range 2 { // again when another was faster
 		b, way := x.find(hash)
 		if way >= 0 {
@@ -207,7 +207,7 @@ func (x *Index) place(hash uint64, t *touch) gain {
 		}
 		way = x.victim(b, hash)
 		old := b.header(way).Load()
-		if old == busy || !b.header(way).CompareAndSwap(old, busy) {
+		if old == changing || !b.header(way).CompareAndSwap(old, changing) {
 			continue
 		}
 		x.take(b, way, t)
@@ -222,7 +222,7 @@ func (x *Index) place(hash uint64, t *touch) gain {
 	return nothing
 }
 
-// take makes an entry that is busy the backend's alone.
+// take makes an entry that is changing the backend's alone.
 func (x *Index) take(b bucket, way int, t *touch) {
 	for w := range x.words {
 		if w != t.word && b.valid(w, way).Load() != 0 {
@@ -238,7 +238,7 @@ func (x *Index) take(b bucket, way int, t *touch) {
 type IndexStats struct {
 	Entries   int64 // blocks that some backend has
 	Capacity  int64 // entries there is room for
-	Bytes     int64 // memory taken, whatever the number of entries
+	Bytes     int64 // memory changing, whatever the number of entries
 	Evictions int64 // entries that made room for others before their time, ever
 }
 
