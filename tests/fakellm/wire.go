@@ -66,7 +66,9 @@ func (s *Script) render(a asked) wire {
 		pieces = append(pieces, piece{0, []byte("0\r\n" + s.trailer() + "\r\n")})
 	}
 	if s.Extra != "" {
-		pieces = append(pieces, piece{0, []byte(s.Extra)})
+		// In one write: whoever read the answer to its end has these bytes, too.
+		last := &pieces[len(pieces)-1]
+		last.data = append(last.data, s.Extra...)
 	}
 	return s.finish(pieces, bodyEnd, s.ConnClose || s.Bye || framing == FramingEOF)
 }
