@@ -50,7 +50,16 @@ func DefaultTuning() Tuning {
 // chance where there is no prompt to go by.
 type adaptive struct {
 	tuning Tuning
+	extra  [256]float32 // Surcharge by popularity
 	pace   pace
+}
+
+func newAdaptive(t Tuning) *adaptive {
+	p := &adaptive{tuning: t}
+	for popularity := range p.extra {
+		p.extra[popularity] = float32(t.Surcharge / (1 + float64(popularity)/max(t.Popularity, 1)))
+	}
+	return p
 }
 
 // Name is Policy.Name.
@@ -137,11 +146,10 @@ const (
 // decide writes down what was decided.
 func (p *adaptive) decide(r *Request, k *costing, candidates []Candidate, f found, reason Reason) {
 	c := &candidates[f.best]
-	d := Decision{Reason: reason, Hit: r.hit(c), Costed: true, Cost: float64(r.costs[f.best]), Next: f.next}
-	d.Wait, d.booked = c.ahead(r.Now), c.Load.Ahead(r.Now)
+	d := Decision{Reason: reason, Costed: true, Cost: float64(r.costs[f.best]), Next: f.next}
 	if f.next >= 0 {
 		d.Second = float64(r.costs[f.next])
-		if d.Hit > r.hit(&candidates[f.next]) {
+		if r.hit(c) > r.hit(&candidates[f.next]) {
 			d.Reason = ReasonPrefix
 		}
 	}

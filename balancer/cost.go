@@ -21,6 +21,8 @@ type costing struct {
 	perSeq     float64 // seconds a step gets longer by a running request
 	perKV      float64 // and by a token of its context
 	kvPressure float64
+	maxWait    float64
+	best       float64 // surcharge of who has none of what somebody has, in tokens
 	probing    bool
 }
 
@@ -31,10 +33,27 @@ func (p *adaptive) costing(r *Request) costing {
 		tokens, output = nominalTokens, nominalOutput
 	}
 	return costing{
-		r: r, tokens: float64(tokens), decode: t.Interference * float64(output),
+		r: r, best: p.surcharge(r), maxWait: t.AffinityMaxWait.Seconds(), tokens: float64(tokens), decode: t.Interference * float64(output),
 		perSeq: t.PerRequest.Seconds(), perKV: t.PerKVToken.Seconds(), kvPressure: t.KVPressure.Seconds(),
 		probing: t.Probe > 0 && float64(mix(r.Rand)>>11)/(1<<53) < t.Probe,
 	}
+}
+
+// surcharge adds up what the blocks of the prompt cost extra where they are not
+// cached, for each number of blocks from the beginning; in tokens. Without it
+// every backend would sooner or later compute every prefix, and throw out others'
+// (a piece that everybody uses may lie everywhere).
+func (p *adaptive) surcharge(r *Request) float64 {
+	if r.perByte == 0 {
+		return 0
+	}
+	sum := float32(0)
+	for i := range r.Matches.Best() {
+		r.extra[i] = sum
+		sum += p.extra[r.Matches.Popularity(i)] * float32(blockSize(i)) * float32(r.perByte)
+	}
+	r.extra[r.Matches.Best()] = sum
+	return float64(sum)
 }
 
 // cost is what the request costs on c, which is candidate i.
@@ -45,6 +64,9 @@ func (k *costing) cost(i int, c *Candidate) float64 {
 		rate, factor, base = max(rate, l.configuredRate()), min(factor, 1), 0
 	}
 	work := c.ahead(now) + (k.tokens-float64(k.r.hit(c)))/rate
+	if k.best > 0 {
+		work += min((k.best-float64(k.r.extra[k.r.Matches.Blocks(c.Place)]))/rate, k.maxWait)
+	}
 	work += k.decode * (k.perSeq*float64(inflight) + k.perKV*float64(l.kv.Load()))
 	if slots := c.Signals.Slots(); slots > 0 && inflight >= slots {
 		work += float64(inflight-slots+1) / float64(slots) * l.learned.service.get()

@@ -33,12 +33,13 @@ func ReasonNames() []string { return append([]string(nil), reasonNames[:]...) }
 // Decision is what a pick decided. A plain value.
 type Decision struct {
 	Reason Reason
-	Hit    int64   // tokens of the prompt that are expected in the chosen one's cache
+	Hit    int64   // tokens of the prompt that are believed to be in the chosen one's cache
 	Wait   float64 // seconds of prompts ahead of this one there
 	Costed bool    // the policy compares costs: the following mean something
 	Cost   float64 // in seconds
 	Second float64 // that of the next best
 	Next   int     // who that was; -1 when there was none
 
-	booked float64 // seconds of our own promises that the choice was made by
+	Predicted int64   // those that the index says are, before it is doubted
+	booked    float64 // seconds of our own promises that the choice was made by
 }

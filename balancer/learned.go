@@ -81,6 +81,10 @@ func (l *Load) Factor() float64 {
 	return 1
 }
 
+// ReportsCached reports whether the backend has ever said that tokens of a prompt
+// were cached. One that never did may well not tell.
+func (l *Load) ReportsCached() bool { return l.learned.reports.Load() }
+
 // isSlow reports whether l is known to be slower than was configured, or than its
 // pool: then a probe finds out whether it still is.
 func (l *Load) isSlow() bool {

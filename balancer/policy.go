@@ -16,6 +16,7 @@ type Candidate struct {
 	Weight int32  // relative capacity; below 1 counts as 1
 	Limit  int32  // most requests in flight at once, as configured; below 1 is no bound
 	ID     uint64 // stands for it, in every process the same; 0: its index does
+	Place  int    // in the prefix index
 
 	Concurrency *Concurrency // the limit that is found out; nil: none is looked for
 	Signals     *Signals     // what the backend tells of itself; nil knows nothing
@@ -51,53 +52,6 @@ func (c *Candidate) holdsBack(random uint64) bool {
 	return share < FullShare && below(random, FullShare) >= uint64(share)
 }
 
-// Request is what a policy knows of the request it places, and what it decided.
-// The caller owns it; a policy keeps nothing of it. One Request may be used for
-// pick after pick.
-type Request struct {
-	Eligible Mask   // healthy, not draining, not tried yet
-	Rand     uint64 // fresh random bits, the only randomness a policy has
-	Cold     Mask   // those that are known to have to load the model first, for Signals.LoadTime
-	Now      int64  // nanoseconds, by the clock of the Loads
-
-	Tokens int64  // of the prompt, about; 0: nobody knows
-	Output int64  // that the answer is expected to have
-	Stream bool   // its first token will be seen
-	Root   uint64 // hash of the prompt's first block; 0: it has none
-
-	Decision Decision // what Choose decided last
-
-	costs [MaxBackends]float32 // adaptive's scratch
-}
-
-// ahead is how many seconds of prompts c has before it could begin with another
-// one: what was promised to it here, and what others are told to have there.
-func (c *Candidate) ahead(now int64) float64 {
-	l := c.Load
-	ahead := l.Ahead(now)
-	if waiting, age := c.Signals.Waiting(now); waiting > 0 {
-		own := float64(l.inflight.Load() - l.started.Load())
-		ahead += Freshness(age) * max(waiting-own, 0) * l.learned.prompt.get() / l.PrefillRate()
-	}
-	return ahead
-}
-
-// hit is how many tokens of the prompt are expected in c's cache.
-func (r *Request) hit(*Candidate) int64 { return 0 }
-
-// Choose has p pick for r, and sees to it that r.Decision says what there is to
-// say of any policy's pick.
-func Choose(p Policy, r *Request, candidates []Candidate) int {
-	r.Decision = Decision{Next: -1}
-	i := p.Pick(r, candidates)
-	if d := &r.Decision; i >= 0 && !d.Costed {
-		c := &candidates[i]
-		d.Hit, d.Wait = r.hit(c), c.ahead(r.Now)
-		d.booked = c.Load.Ahead(r.Now)
-	}
-	return i
-}
-
 // Policy is one way to choose. Implementations are safe for concurrent use.
 // Pick does not allocate, but for what a policy writes down at its first pick
 // and when a share has changed; policytest.Run checks that and the rest.
@@ -117,7 +71,7 @@ type Policy interface {
 func New(name string, t Tuning) (Policy, error) {
 	switch name {
 	case nameAdaptive, "prefix_aware", "cost":
-		return &adaptive{tuning: t}, nil
+		return newAdaptive(t), nil
 	case nameLeastInflight:
 		return leastInflight{}, nil
 	case nameRandom:
@@ -128,16 +82,6 @@ func New(name string, t Tuning) (Policy, error) {
 		return &weighted{}, nil
 	}
 	return nil, fmt.Errorf("cannot make balancing policy %q: the policies are %s", name, strings.Join(Names(), ", "))
-}
-
-// Weighs reports whether p goes by how large a request is: if not, its caller need
-// not find out.
-func Weighs(p Policy) bool {
-	switch p.Name() {
-	case nameLeastInflight, nameRandom, nameRoundRobin, nameWeighted:
-		return false
-	}
-	return true
 }
 
 // Names returns the names New accepts, sorted, without second names for the same.

@@ -62,6 +62,7 @@ func defaultPool() Pool {
 		Engine:       "openai",
 		Balance:      "adaptive",
 		Adaptive:     defaultAdaptive(),
+		PrefixIndex:  PrefixIndex{Memory: 64 << 20, Salt: "none"},
 		Usage:        "inject",
 		Health:       Health{Every: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2},
 		Ejection:     defaultEjection(),

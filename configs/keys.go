@@ -20,6 +20,7 @@ var (
 	engines        = []string{"openai", "vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "sim"}
 	balances       = []string{"adaptive", "prefix_aware", "cost", "least_inflight", "round_robin", "weighted", "random"}
 	priorities     = []string{"system", "interactive", "default", "batch"}
+	prefixSalts    = []string{"none", "tenant"}
 	usageModes     = []string{"inject", "as_is"}
 	hookPhases     = []string{"before", "after", "both"}
 	refuseOrPass   = []string{"refuse", "pass"}
@@ -139,6 +140,7 @@ func poolKeys(p *Pool) object {
 		{name: "engine", value: choice{&p.Engine, engines}, doc: "What the backends run."},
 		{name: "balance", value: choice{&p.Balance, balances}, doc: "How a backend is chosen; prefix_aware and cost are other names of adaptive."},
 		{name: "adaptive", value: adaptiveKeys(&p.Adaptive), doc: "The constants of adaptive. See docs/explanation/routing.md before changing one."},
+		{name: "prefix_index", value: orOff{&p.PrefixIndex.Off, prefixIndexKeys(&p.PrefixIndex)}, doc: "What is remembered, in hashes, of which backend has read which prompts, for adaptive; off remembers nothing."},
 		{name: "usage", value: choice{&p.Usage, usageModes}, doc: "Whether to ask a streaming backend for usage when the client did not."},
 		{name: "api_key", value: secretText{&p.APIKey}, doc: "Sent to the backends as a bearer token, instead of the client's credential."},
 		{name: "keys", value: secretTexts{&p.Keys}, doc: "Several credentials instead of api_key: used in turn, and rested when a backend refuses one."},
@@ -177,6 +179,13 @@ func adaptiveKeys(a *Adaptive) object {
 		{name: "kv_pressure", value: duration{&a.KVPressure, 0, time.Minute}, doc: "What a KV cache or a quota costs that is half used; one that is nearly used up costs 49 times it."},
 		{name: "prefill_rate", value: count{&a.PrefillRate, 1, 100_000_000}, doc: "How many prompt tokens a second a backend is taken to read until its requests have shown it, within a factor of four."},
 		{name: "probe", value: share{&a.Probe, 0, Whole}, doc: "The share of the picks that ignore that a backend was slow, to see whether it still is."},
+	}
+}
+
+func prefixIndexKeys(x *PrefixIndex) object {
+	return object{
+		{name: "memory", value: size{&x.Memory, 64 << 10, 16 << 30}, doc: "The most it may take; as much as that only where the backends' caches call for it."},
+		{name: "salt", value: choice{&x.Salt, prefixSalts}, doc: "Whose prompts are told apart though they begin alike: nobody's, or each tenant's, so that none can find out by the clock what another one asks."},
 	}
 }
 

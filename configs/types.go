@@ -139,6 +139,7 @@ type Pool struct {
 	Engine       string // openai (default) | vllm | sglang | tgi | trtllm | llamacpp | ollama | sim
 	Balance      string // adaptive (default; also prefix_aware, cost) | least_inflight | round_robin | weighted | random
 	Adaptive     Adaptive
+	PrefixIndex  PrefixIndex
 	Usage        string // inject (default) | as_is
 	APIKey       secret.Text
 	Keys         []secret.Text // several instead of APIKey; at least one where the file has the key. See Credentials
@@ -176,6 +177,14 @@ type Adaptive struct {
 	KVPressure      time.Duration // default 30ms
 	PrefillRate     int           // default 10000 tokens a second
 	Probe           Share         // default 0.5%
+}
+
+// PrefixIndex is what is remembered of which backend has read which prompts.
+// ROUTING 2.4.
+type PrefixIndex struct {
+	Off    bool   // prefix_index: off; what follows then has no meaning
+	Memory int64  // bytes; default 64 MiB
+	Salt   string // none (default) | tenant
 }
 
 // Health is how each backend is asked whether it is well, besides what its

@@ -67,10 +67,15 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 	}
 	filler := strings.Repeat("x", 900)
 	unary := jsonAnswer(`{"id":"1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`)
-	limited := false
+	limited, adaptive := false, false
 	f := func(name, path, reply, body, last string) {
 		t.Helper()
 		config, key := withKey(t, newReplier(t, reply))
+		if adaptive { // which needs a second backend to choose from, and gets usage to learn from
+			config = strings.Replace(config, "    balance: round_robin\n", "", 1)
+			config = strings.Replace(config, "    backends:", "    backends:\n      - {url: "+newReplier(t, reply)+"}", 1)
+			name += ", adaptive"
+		}
 		if limited {
 			config, name = withLimits(config), name+" with all limits"
 		}
@@ -113,6 +118,11 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 		f(fmt.Sprint("stream of ", chunks), completions, sseHead+strings.Repeat(chunkOf(ev2), chunks)+chunkOf(evFin)+chunkOf(evUse)+chunkOf(evDone)+lastChunk,
 			`{"model":"m","stream":true,"messages":[{"role":"user","content":"`+filler+`"}]}`, lastChunk)
 	}
+	adaptive = true
+	f("unary", completions, unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
+	f("stream", completions, sseHead+chunkOf(ev2)+chunkOf(evFin)+chunkOf(evUse)+chunkOf(evDone)+lastChunk,
+		`{"model":"m","stream":true,"messages":[{"role":"user","content":"`+filler+`"}]}`, lastChunk)
+	adaptive = false
 	// That a response is recorded, and the one before it known, costs none either.
 	stored := `{"id":"resp_1","object":"response","output":[{"id":"msg_1","content":"x"}],"usage":{"input_tokens":1,"output_tokens":1}}`
 	asked := `{"model":"m","input":"` + filler + `","previous_response_id":"resp_1"}`

@@ -9,6 +9,7 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -31,6 +32,9 @@ type Attempt struct {
 	pass       backends.Pass // leave to try the endpoint; reported once
 	room       room
 	credential *backends.Credential
+	decision   balancer.Decision // that led here
+	tokens     int64             // of the prompt, about
+	place      int               // of the endpoint in the pool's prefix index
 	head       answerHead
 	want       want
 	status     int         // the head's, or that of an error in the body
@@ -61,6 +65,7 @@ func (a *Attempt) leave(o backends.Outcome, r backends.Report, now time.Time) {
 	a.lease.Endpoint().Report(r, now)
 	if o == backends.Served && a.status < 400 {
 		a.lease.Learn(a.answer.Usage, now)
+		a.calibrate(a.answer.Usage)
 	}
 	a.lease.Finish(o, now)
 	a.pool.freed(now)
@@ -71,6 +76,7 @@ func (a *Attempt) release() {
 	a.head.Reset()
 	a.text.Free()
 	a.pool, a.credential, a.pass, a.room = nil, nil, backends.Pass{}, room{}
+	a.decision, a.tokens, a.place = balancer.Decision{}, 0, 0
 	a.text, a.events, a.whole = nil, false, false
 	a.want, a.status, a.made, a.answer = want{}, 0, asSent, openai.Answer{}
 	a.framer.Reset()

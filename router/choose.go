@@ -124,8 +124,7 @@ func (e *Exchange) weighted(g group, now time.Time) int {
 func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 	pool, p := e.name.route.targets[i].pool, e.place(i, now)
 	a := attempts.Get().(*Attempt)
-	for again := true; ; {
-		p.Eligible = e.untried(i, now)
+	for again := true; ; p.Eligible = e.untried(i, now) {
 		j := balancer.Choose(pool.policy, &p.Request, pool.candidates)
 		if j < 0 {
 			// Nobody of them has room: do not look here again.
@@ -143,6 +142,10 @@ func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 			if overtaken := a.lease.Promise(&p.Request); !overtaken || !again {
 				a.pool, a.pass = pool, pass
 				a.room.enter(&pool.candidates[j])
+				a.decision, a.tokens, a.place = p.Decision, p.Tokens, pool.candidates[j].Place
+				if p.Index != nil {
+					pool.index.given(&p.chain, a.place, ep, p.Now)
+				}
 				return a
 			}
 			again = false // what it was decided by is no longer so

@@ -32,6 +32,7 @@ type World struct {
 	Fallbacks *Fallbacks
 	Limits    *admission.Book
 	Lots      *Lots
+	Indexes   *Indexes       // nil: nothing is remembered of prompts
 	KeySets   *authn.KeySets // nil: no issuer is asked for its keys, and no token of one that would be is believed
 	// Sim returns the base URL of the simulated engine with this name, started
 	// if need be.
@@ -78,7 +79,7 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 			return nil, err
 		}
 	}
-	s.book = w.Limits
+	s.book, s.indexes = w.Limits, w.Indexes
 	s.addLimits(cfg, w.Limits)
 	if err := s.addTenants(cfg); err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		return nil, fmt.Errorf("cannot make pool %s: %w", c.Name, err)
 	}
 	p := &Pool{
-		name: c.Name, policy: policy, weighs: balancer.Weighs(policy), static: staticHeader(c), injectUsage: c.Usage == "inject",
+		name: c.Name, policy: policy, wants: balancer.WantsOf(policy), salted: c.PrefixIndex.Salt == "tenant", static: staticHeader(c), injectUsage: c.Usage == "inject",
 		attempts: c.Retry.Attempts, budget: w.Fleet.Budget(c.Name),
 	}
 	p.budget.Set(c.Retry.Budget.Float(), backends.BudgetPerSecond)
@@ -171,8 +172,23 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 			Concurrency: concurrency, Signals: &ep.Signals,
 		})
 	}
+	p.addIndex(&c.PrefixIndex, w.Indexes)
 	p.members = w.Fleet.Members(c.Name, rulesOf(c), p.endpoints)
 	return p, nil
+}
+
+// addIndex gives the pool its prefix index, if anybody asks it.
+func (p *Pool) addIndex(c *configs.PrefixIndex, known *Indexes) {
+	p.ordered = true
+	if known == nil || c.Off || p.wants&balancer.WantsPrefix == 0 || len(p.endpoints) < 2 {
+		return
+	}
+	var places []int
+	p.index, places = known.of(p.name, p.endpoints, c.Memory)
+	for i, place := range places {
+		p.candidates[i].Place = place
+		p.ordered = p.ordered && place == i
+	}
 }
 
 // tuningOf is what the pool's policy runs by.

@@ -39,7 +39,7 @@ func (e *Exchange) copyTo(m *mirror) {
 		return // the request itself will say so
 	}
 	c := &mirrorCopy{srv: s, op: e.op, route: e.name.route, pool: m.pool, until: e.deadline()}
-	if m.pool.weighs {
+	if m.pool.wants&balancer.WantsSize != 0 {
 		e.size(e.pick)
 		c.tokens, c.output = e.pick.Tokens, e.pick.Output
 	}

@@ -14,6 +14,10 @@ import (
 type placing struct {
 	balancer.Request // policies are called through an interface: on a stack it would escape
 	sized            bool
+	chained          bool
+	seed             uint64 // of the chain
+	chain            balancer.Chain
+	matches          balancer.Matches
 }
 
 var placings = sync.Pool{New: func() any { return new(placing) }}
@@ -21,21 +25,25 @@ var placings = sync.Pool{New: func() any { return new(placing) }}
 // free gives p back; nil is nothing.
 func (p *placing) free() {
 	if p != nil {
-		p.sized = false
+		p.sized, p.chained = false, false
 		placings.Put(p)
 	}
 }
 
 // place makes the pick one for an endpoint of target i.
 func (e *Exchange) place(i int, now time.Time) *placing {
-	p, pool := e.pick, e.name.route.targets[i].pool
-	p.Now = pool.members.Clock(now)
+	t, p := &e.name.route.targets[i], e.pick
+	p.Now, p.Eligible = t.pool.members.Clock(now), e.untried(i, now)
 	if !p.sized {
-		p.Tokens, p.Output, p.Stream, p.Root = 0, 0, false, 0
+		p.Tokens, p.Output, p.Stream = 0, 0, false
 	}
-	if pool.weighs && !p.sized {
+	p.Index, p.Root = nil, 0
+	if t.pool.wants&balancer.WantsSize != 0 && !p.sized {
 		p.sized = true
 		e.size(p)
+	}
+	if t.pool.wants&balancer.WantsPrefix != 0 {
+		e.match(p, t)
 	}
 	return p
 }

@@ -33,6 +33,7 @@ type Snapshot struct {
 	limits     limits
 	classes    map[string]admission.Class // by tenant
 	book       *admission.Book
+	indexes    *Indexes
 	websockets websockets
 	trusted    *clientaddr.Trusted
 	origins    origins
@@ -110,8 +111,11 @@ type Pool struct {
 	owner       string // the tenant whose account it is, or ""
 	keeps       bool   // tenants' objects lie there, since a passthrough leads there
 	policy      balancer.Policy
-	weighs      bool                 // the policy wants to know how large a request is
+	wants       balancer.Wants       // what the policy goes by
 	candidates  []balancer.Candidate // as in endpoints
+	index       *poolIndex           // what the endpoints have cached; nil: nobody wants to know
+	ordered     bool                 // their places there are in the same order
+	salted      bool                 // no tenant profits from another's prompts
 	endpoints   []*backends.Endpoint
 	members     *backends.Members
 	credentials *backends.Credentials
@@ -173,6 +177,9 @@ func (s *Snapshot) RetainKeys(k *authn.KeySets) { k.Retain(s.keySets...) }
 // uses; the others are drained.
 func (s *Snapshot) Retain(f *backends.Fleet) {
 	s.book.Enforce(s.limits.rules)
+	if s.indexes != nil {
+		s.indexes.retain(s.pools)
+	}
 	members := make([]*backends.Members, 0, len(s.pools)+len(s.hooks))
 	for _, p := range s.pools {
 		members = append(members, p.members)

@@ -61,6 +61,7 @@ type world struct {
 	fallbacks Fallbacks
 	limits    admission.Book
 	lots      Lots
+	indexes   Indexes
 	metrics   *metric.Metrics
 	log       logText
 	addr      string
@@ -117,7 +118,7 @@ func (w *world) compile(t testing.TB, config string) *Snapshot {
 	t.Helper()
 	cfg, err := configs.Parse("test.yaml", []byte(config), nil, nil)
 	require.NoError(t, err)
-	snap, err := Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics, Fallbacks: &w.fallbacks, Limits: &w.limits, Lots: &w.lots}, 1)
+	snap, err := Compile(cfg, World{Fleet: w.fleet, Metrics: w.metrics, Fallbacks: &w.fallbacks, Limits: &w.limits, Lots: &w.lots, Indexes: &w.indexes}, 1)
 	require.NoError(t, err)
 	snap.Retain(w.fleet)
 	return snap

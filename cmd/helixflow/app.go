@@ -41,6 +41,7 @@ type app struct {
 	keySets   *authn.KeySets
 	limits    admission.Book
 	lots      router.Lots
+	indexes   router.Indexes
 	engines   map[string]*sim.Running // simulated backends, by name
 	edge      *router.Server
 	admin     *admin.Server

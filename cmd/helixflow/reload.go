@@ -135,7 +135,7 @@ func (a *app) prepare(cfg *configs.Config, generation uint64) (p prepared, err e
 	if p.certs, err = loadCertificate(cfg.Server.TLS); err != nil {
 		return p, err
 	}
-	world := router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Limits: &a.limits, Lots: &a.lots, KeySets: a.keySets, Sim: a.engine}
+	world := router.World{Fleet: a.fleet, Metrics: a.metrics, Fallbacks: &a.fallbacks, Limits: &a.limits, Lots: &a.lots, Indexes: &a.indexes, KeySets: a.keySets, Sim: a.engine}
 	if cfg.CountKeyLines() >= manyKeys {
 		defer debug.SetGCPercent(beFrugal())
 	}

@@ -1,0 +1,99 @@
+package balancer
+
+// What a policy is asked, and how it is answered.
+
+// Request is what a policy knows of the request it places, and what it decided.
+// The caller owns it; a policy keeps nothing of it. One Request may be used for
+// pick after pick.
+type Request struct {
+	Eligible Mask   // healthy, not draining, not tried yet
+	Rand     uint64 // fresh random bits, the only randomness a policy has
+	Cold     Mask   // those that are known to have to load the model first, for Signals.LoadTime
+	Now      int64  // nanoseconds, by the clock of the Loads
+
+	Tokens int64  // of the prompt, about; 0: nobody knows
+	Output int64  // that the answer is expected to have
+	Stream bool   // its first token will be seen
+	Root   uint64 // hash of the prompt's first block; 0: it has none
+
+	// What the index found of the chain for the places of Eligible; Index nil: it
+	// was not asked.
+	Index   *Index
+	Chain   *Chain
+	Matches *Matches
+
+	Decision Decision // what Choose decided last
+
+	perByte float64                // tokens of the prompt
+	costs   [MaxBackends]float32   // adaptive's scratch
+	extra   [maxBlocks + 1]float32 // likewise: the surcharge for all blocks before
+}
+
+// Wants are what a policy goes by that costs something to find out.
+type Wants uint8
+
+// The wants.
+const (
+	WantsSize   Wants = 1 << iota // Tokens and Output
+	WantsPrefix                   // Root, Index, Chain and Matches
+)
+
+// WantsOf returns what p goes by.
+func WantsOf(p Policy) Wants {
+	switch p.Name() {
+	case nameLeastInflight, nameRandom, nameRoundRobin, nameWeighted:
+		return 0
+	}
+	return WantsSize | WantsPrefix
+}
+
+// Choose has p pick for r, and sees to it that r.Decision says what there is to
+// say of any policy's pick.
+func Choose(p Policy, r *Request, candidates []Candidate) int {
+	r.Decision, r.perByte = Decision{Next: -1}, 0
+	if r.Index != nil && r.Matches.Best() > 0 {
+		r.perByte = float64(r.Tokens) / float64(r.Chain.Bytes())
+	}
+	i := p.Pick(r, candidates)
+	if i < 0 {
+		return -1
+	}
+	d, c := &r.Decision, &candidates[i]
+	d.Hit, d.Predicted = r.hit(c), r.predicted(c)
+	d.Wait, d.booked = c.ahead(r.Now), c.Load.Ahead(r.Now)
+	return i
+}
+
+// predicted is how many tokens of the prompt c should have in its cache.
+func (r *Request) predicted(c *Candidate) int64 {
+	if r.perByte == 0 {
+		return 0
+	}
+	blocks := r.Matches.Blocks(c.Place)
+	if blocks == 0 {
+		return 0
+	}
+	// The last token is always computed: its result is what is asked for.
+	return max(min(int64(float64(blockEnd(blocks-1))*r.perByte), r.Tokens-1), 0)
+}
+
+// hit is how many of those are believed.
+func (r *Request) hit(c *Candidate) int64 {
+	n := r.predicted(c)
+	if n == 0 {
+		return 0
+	}
+	return int64(float64(n) * r.Index.Trust(c.Place))
+}
+
+// ahead is how many seconds of prompts c has before it could begin with another
+// one: what was promised to it here, and what others are told to have there.
+func (c *Candidate) ahead(now int64) float64 {
+	l := c.Load
+	ahead := l.Ahead(now)
+	if waiting, age := c.Signals.Waiting(now); waiting > 0 {
+		own := float64(l.inflight.Load() - l.started.Load())
+		ahead += Freshness(age) * max(waiting-own, 0) * l.learned.prompt.get() / l.PrefillRate()
+	}
+	return ahead
+}
