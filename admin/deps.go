@@ -103,6 +103,19 @@ type Backend struct {
 	LastError       string    `json:"last_error,omitempty"`
 	LastErrorAt     time.Time `json:"last_error_at,omitzero"`
 	CertificateEnds time.Time `json:"certificate_ends,omitzero"`
+	Signals         *Signals  `json:"signals,omitempty"` // nil: its engine is not asked
+}
+
+// Signals is what a backend's engine tells of itself.
+type Signals struct {
+	Engine        string             `json:"engine,omitempty"`  // whose names are read
+	Problem       string             `json:"problem,omitempty"` // why its metrics are not read
+	Known         map[string]float64 `json:"known"`
+	Missing       map[string]string  `json:"missing,omitempty"` // what it should tell and does not, and why
+	Restarts      uint32             `json:"restarts"`
+	Models        []string           `json:"models,omitempty"`         // that it lists, up to 100
+	Loaded        []string           `json:"loaded_models,omitempty"`  // of them, in memory, where that is known
+	ModelsProblem string             `json:"models_problem,omitempty"` // why its list is not read
 }
 
 // Status is the router at one moment.

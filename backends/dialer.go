@@ -42,6 +42,7 @@ type DialOptions struct {
 // Dialer opens connections to one backend. It owns the Resolver of the host it
 // connects to, which is the proxy's if there is one. Safe for concurrent use.
 type Dialer struct {
+	options  DialOptions
 	address  Address
 	next     Address // who is connected to: the backend or the proxy
 	port     uint16  // of next
@@ -60,7 +61,7 @@ type Dialer struct {
 // NewDialer prepares connections to a backend and starts to resolve its host.
 // The TLS configs are copied; verification cannot be turned off through them.
 func NewDialer(o DialOptions) *Dialer {
-	d := &Dialer{address: o.Address, next: o.Address, proxy: o.Proxy}
+	d := &Dialer{options: o, address: o.Address, next: o.Address, proxy: o.Proxy}
 	if o.Address.Scheme == "https" {
 		d.tls = verifying(o.TLS, o.Address.Host)
 	}

@@ -40,6 +40,7 @@ type Endpoint struct {
 	pool   *pool
 	dialer *Dialer
 	probe  *prober
+	watch  *watcher
 	mark   uint32
 	lines  [2]requestLine // by hasBody
 	root   []byte         // of passthrough's request targets
@@ -89,8 +90,10 @@ func newEndpoint(s Spec, p *pool) *Endpoint {
 		State:       func() int { return int(ep.State()) },
 		Limit:       func() int { return int(ep.Concurrency.Current()) },
 		Certificate: ep.certificateEnd,
+		Signals:     ep.signalFigures,
 	})
 	ep.probe = newProber(ep)
+	ep.watch = newWatcher(ep)
 	return ep
 }
 
@@ -258,6 +261,7 @@ func (ep *Endpoint) close() {
 	ep.mu.Unlock()
 	ep.sweep(time.Now().Add(time.Hour))
 	ep.probe.close()
+	ep.watch.close()
 	ep.dialer.Close()
 }
 

@@ -177,6 +177,7 @@ func (f *Fleet) Retain(plan ...*Members) {
 		})
 		if kept[ep] {
 			ep.probe.configure()
+			ep.watch.configure()
 		}
 	}
 }
@@ -307,6 +308,7 @@ func (f *Fleet) Close() {
 	all := f.all()
 	for _, ep := range all {
 		ep.probe.cancel()
+		ep.watch.cancel()
 	}
 	for _, ep := range all {
 		ep.close()

@@ -25,6 +25,7 @@ type pool struct {
 	fleet *Fleet
 	rules atomic.Pointer[Rules]
 	epoch atomic.Uint64 // counts everything that changes who is eligible
+	lists atomic.Uint64 // counts the lists of models that were read
 
 	budget      *Budget
 	credentials *Credentials // of the latest plan; guarded by fleet.mu

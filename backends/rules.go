@@ -13,6 +13,7 @@ type Rules struct {
 	Checks       Checks
 	Ejection     Ejection
 	Concurrency  Concurrency
+	Watching     Watching
 	SlowStart    time.Duration // from a tenth of its share to all of it; 0 is at once
 	DrainTimeout time.Duration // for what runs on an endpoint that is drained or dropped
 }

@@ -23,6 +23,7 @@ type EndpointStatus struct {
 	LastError   string // of a request; empty for none
 	LastErrorAt time.Time
 	Certificate time.Time // when the last one it showed runs out; zero when there is none
+	Signals     *Signals  // what its engine told of itself; nil when it is not asked
 }
 
 // CertificateDays is how many days are left of the certificate at now, below
@@ -71,6 +72,7 @@ func (ep *Endpoint) Status(now time.Time) EndpointStatus {
 		Failures:    int(ep.health.streak.Load()+1) / 2,
 		Certificate: ep.certificateEnd(),
 		Warning:     ep.warning(now),
+		Signals:     ep.Told(now),
 	}
 	if last := ep.lastError.Load(); last != nil {
 		s.LastError, s.LastErrorAt = last.text, last.at
@@ -103,5 +105,5 @@ func (ep *Endpoint) warning(now time.Time) string {
 	if end := ep.certificateEnd(); !end.IsZero() && end.Sub(now) < certificateSoon {
 		return "its certificate runs out on " + end.UTC().Format(time.DateOnly)
 	}
-	return ""
+	return ep.watch.warning()
 }

@@ -30,6 +30,7 @@ func checkPools(r *reader, pools []Pool) {
 		if path, least := at("pools", i, "concurrency", "max"), at("pools", i, "concurrency", "min"); p.Concurrency.Max < p.Concurrency.Min && !r.refused(least) {
 			r.wrong(path, "%s is below min, %d", r.shown(path), p.Concurrency.Min)
 		}
+		checkSignals(r, i, p)
 	}
 }
 
@@ -66,6 +67,20 @@ func checkTimes(r *reader, i int, p *Pool) {
 	}
 	if path, base := below(ejection, "max"), below(ejection, "base"); p.Ejection.Max < p.Ejection.Base && !r.refused(base) {
 		r.wrong(path, "%s is shorter than base, %s", r.shown(path), r.shownOr(base, formatDuration(p.Ejection.Base)))
+	}
+}
+
+// checkSignals checks what is read of the engine.
+func checkSignals(r *reader, i int, p *Pool) {
+	path := at("pools", i, "signals", "path")
+	if p.Signals.Path != "" && badRequestPath(p.Signals.Path) {
+		r.wrong(path, "%s is not a path such as /metrics: it starts with a / and has neither spaces nor a #", r.shown(path))
+	}
+	for _, key := range []string{"path", "port"} {
+		path := at("pools", i, "signals", key)
+		if r.given(path) && (p.Engine == "openai" || p.Engine == "ollama") && !r.refused(at("pools", i, "engine")) {
+			r.wrong(path, "has no use: with engine %s nobody knows the names of what is read there", p.Engine)
+		}
 	}
 }
 

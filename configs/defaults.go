@@ -41,6 +41,9 @@ func settle(r *reader, c *Config) {
 		if !r.given(at("pools", i, "health", "timeout")) {
 			p.Health.Timeout = min(p.Health.Timeout, p.Health.Every)
 		}
+		if !r.given(at("pools", i, "signals", "every")) && p.Engine == "llamacpp" {
+			p.Signals.Every = 3 * time.Second // asked more often, it finds out late that a client has left
+		}
 		if !r.given(at("pools", i, "ejection", "max")) {
 			p.Ejection.Max = max(p.Ejection.Max, p.Ejection.Base)
 		}
@@ -66,6 +69,8 @@ func defaultPool() Pool {
 		Usage:        "inject",
 		Health:       Health{Every: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2},
 		Ejection:     defaultEjection(),
+		Signals:      Signals{Every: time.Second},
+		Serves:       "auto",
 		Retry:        Retry{Attempts: 2, Budget: Whole / 5},
 		Queue:        Queue{Wait: 30 * time.Second, Size: 1024},
 		Concurrency:  Concurrency{Min: 2, Max: 1024},

@@ -22,6 +22,7 @@ var (
 	priorities     = []string{"system", "interactive", "default", "batch"}
 	prefixSalts    = []string{"none", "tenant"}
 	usageModes     = []string{"inject", "as_is"}
+	servesModes    = []string{"auto", "listed", "any"}
 	hookPhases     = []string{"before", "after", "both"}
 	refuseOrPass   = []string{"refuse", "pass"}
 	logLevels      = []string{"debug", "info", "warn", "error"}
@@ -150,6 +151,8 @@ func poolKeys(p *Pool) object {
 		{name: "tenant", value: text{&p.Tenant}, doc: "Whose account the backends' is: that tenant alone may list what lies there, and name what the router has not seen being made. When empty: the only tenant, or nobody."},
 		{name: "health", value: orOff{&p.Health.Off, healthKeys(&p.Health)}, doc: "How each backend is asked whether it is well; off leaves it to the requests to find out."},
 		{name: "ejection", value: orOff{&p.Ejection.Off, ejectionKeys(&p.Ejection)}, doc: "When a backend is taken out because its requests fail; off never does."},
+		{name: "signals", value: orOff{&p.Signals.Off, signalKeys(&p.Signals)}, doc: "How the metrics of each backend are read, whose names the engine decides; off reads none. An engine without metrics has nothing to read."},
+		{name: "serves", value: choice{&p.Serves, servesModes}, doc: "Whether a backend gets requests for models that its own list lacks: listed gives it none, any does not ask for lists, auto is listed where the engine serves nothing else (vllm, ollama)."},
 		{name: "retry", value: object{
 			{name: "attempts", value: count{&p.Retry.Attempts, 1, 3}, doc: "Tries in all, the first included, each on another backend."},
 			{name: "budget", value: share{&p.Retry.Budget, 0, Whole}, doc: "The most retries, as a share of the requests of the last 10 s, besides a few for small pools."},
@@ -208,6 +211,14 @@ func ejectionKeys(e *Ejection) object {
 		{name: "max", value: duration{&e.Max, 10 * time.Millisecond, maxDuration}, doc: "The longest it stays out; base when that is more."},
 		{name: "max_share", value: share{&e.MaxShare, 0, Whole}, doc: "The most of the pool's backends that may be out for this reason at once; the last one never is."},
 		{name: "panic", value: share{&e.Panic, 0, Whole}, doc: "With fewer healthy backends than this share, ejections are ignored; 0% never does."},
+	}
+}
+
+func signalKeys(s *Signals) object {
+	return object{
+		{name: "every", value: duration{&s.Every, 200 * time.Millisecond, time.Minute}, doc: "How often; less often while an engine takes more than 100 ms for it, or fails."},
+		{name: "path", value: text{&s.Path}, doc: "What to GET; the engine's own place when empty."},
+		{name: "port", value: count{&s.Port, 0, 65535}, doc: "The port where it is, if not the backend's own, as with Triton; 0 is the same."},
 	}
 }
 

@@ -141,6 +141,9 @@ func TestFleet(t *testing.T) {
 	require.Equal(t, Ejection{
 		Consecutive: 5, Rate: Whole, Samples: 20, Base: 10 * time.Minute, Max: 10 * time.Minute, Panic: 125_000,
 	}, quick.Ejection)
+	require.True(t, off.Signals.Off && off.AsksModels() && !quick.AsksModels())
+	require.Equal(t, Signals{Every: 200 * time.Millisecond, Path: "/metrics", Port: 8002}, quick.Signals)
+	require.Equal(t, Signals{Every: 3 * time.Second}, c.Pools[2].Signals, "llama.cpp is not to be disturbed")
 	var keys []string
 	for _, key := range quick.Credentials() {
 		keys = append(keys, key.Reveal())

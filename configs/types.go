@@ -149,6 +149,8 @@ type Pool struct {
 	Tenant       string      // whose the account is: may list, and name what is not recorded; "" is the only tenant, or nobody
 	Health       Health
 	Ejection     Ejection
+	Signals      Signals
+	Serves       string // auto (default) | listed | any; see AsksModels
 	Retry        Retry
 	Queue        Queue
 	Concurrency  Concurrency
@@ -196,6 +198,20 @@ type Health struct {
 	Timeout   time.Duration // default 2s, at most Every
 	Unhealthy int           // default 3: bad checks in a row that take it out
 	Healthy   int           // default 2: good checks in a row that take it back
+}
+
+// Signals is how the metrics of each backend are read. ROUTING 2.3.
+type Signals struct {
+	Off   bool          // signals: off; what follows then has no meaning
+	Every time.Duration // default 1s, of llamacpp 3s
+	Path  string        // starts with /; "" (default) is the engine's own
+	Port  int           // 0 (default) is the backend's own
+}
+
+// AsksModels reports whether a backend gets requests only for models that it
+// lists. Other engines answer whatever name they are given, or are somebody else's.
+func (p *Pool) AsksModels() bool {
+	return p.Serves == "listed" || p.Serves == "auto" && (p.Engine == "vllm" || p.Engine == "ollama")
 }
 
 // Ejection is when a backend is taken out for what its requests did. The

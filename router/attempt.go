@@ -199,6 +199,9 @@ func (a *Attempt) book(f *backends.Failure, now time.Time) backends.Report {
 	}
 	status := a.status
 	ep.Series.Request(status)
+	if a.pool.quota {
+		ep.ReadQuota(&a.head.ResponseHeader, now)
+	}
 	wait, told := time.Duration(0), false
 	if status >= 400 {
 		wait, told = backends.RetryAfter(a.head.Peek("Retry-After"), a.head.Peek("Retry-After-Ms"), now)

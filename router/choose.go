@@ -21,6 +21,7 @@ func (e *Exchange) begunChoosing() {
 	for range e.name.route.targets {
 		e.tried = append(e.tried, balancer.Mask{})
 	}
+	e.goByLists()
 	e.confine()
 	if e.pick == nil {
 		e.pick = placings.Get().(*placing)
@@ -30,7 +31,7 @@ func (e *Exchange) begunChoosing() {
 
 // untried is which endpoints of a target may be tried.
 func (e *Exchange) untried(i int, now time.Time) balancer.Mask {
-	open := e.name.route.targets[i].pool.members.Eligible(now)
+	open := e.open(i, now)
 	for word := range open {
 		open[word] &^= e.tried[i][word]
 	}
@@ -123,6 +124,7 @@ func (e *Exchange) weighted(g group, now time.Time) int {
 // to be full or on trial are struck off.
 func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 	pool, p := e.name.route.targets[i].pool, e.place(i, now)
+	p.Cold = e.coldOf(&e.name.route.targets[i], now)
 	a := attempts.Get().(*Attempt)
 	for again := true; ; p.Eligible = e.untried(i, now) {
 		j := balancer.Choose(pool.policy, &p.Request, pool.candidates)
@@ -241,9 +243,9 @@ func (e *Exchange) nothingLeft(now time.Time) error {
 		return errHomeOut
 	}
 	wait, resting, anyOut := time.Duration(0), false, false
-	for _, t := range e.name.route.targets {
+	for i, t := range e.name.route.targets {
 		m := t.pool.members
-		if !m.Eligible(now).Empty() {
+		if !e.open(i, now).Empty() {
 			continue
 		}
 		anyOut = true

@@ -7,12 +7,14 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/backends/signals"
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/clientaddr"
@@ -142,6 +144,7 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 	}
 	p := &Pool{
 		name: c.Name, policy: policy, wants: balancer.WantsOf(policy), salted: c.PrefixIndex.Salt == "tenant", static: staticHeader(c), injectUsage: c.Usage == "inject",
+		listed: c.AsksModels(), quota: c.Engine == "openai" && !c.Signals.Off,
 		attempts: c.Retry.Attempts, budget: w.Fleet.Budget(c.Name),
 	}
 	p.budget.Set(c.Retry.Budget.Float(), backends.BudgetPerSecond)
@@ -210,9 +213,33 @@ func rulesOf(c *configs.Pool) backends.Rules {
 			Base: e.Base, Max: e.Max, MaxShare: e.MaxShare.Float(), Panic: e.Panic.Float(),
 		},
 		Concurrency:  backends.Concurrency{Off: c.Concurrency.Off, Min: c.Concurrency.Min, Max: c.Concurrency.Max},
+		Watching:     watchingOf(c),
 		SlowStart:    c.SlowStart,
 		DrainTimeout: c.DrainTimeout,
 	}
+}
+
+// watchingOf is what is read of the pool's engines. Whoever has a key for
+// requests needs it for that too.
+func watchingOf(c *configs.Pool) backends.Watching {
+	w := backends.Watching{Every: c.Signals.Every, Path: c.Signals.Path}
+	header := staticHeader(c)
+	if keys := c.Credentials(); len(keys) > 0 {
+		header = appendHeader(header, "Authorization", []byte("Bearer "+keys[0].Reveal()))
+	}
+	w.Header = secret.New(string(header))
+	if !c.Signals.Off {
+		w.Metrics = signals.Of(c.Engine)
+		w.Props = c.Engine == "llamacpp"
+	}
+	if c.Signals.Port != 0 {
+		w.Port = strconv.Itoa(c.Signals.Port)
+	}
+	if c.AsksModels() {
+		ollama := c.Engine == "ollama"
+		w.Models = backends.ModelLists{Served: true, Loaded: ollama, Ollama: ollama}
+	}
+	return w
 }
 
 // staticHeader is what every request to the pool carries besides its own.
@@ -313,6 +340,12 @@ func (r *Route) addTargets(list []configs.Target, pools map[string]*Pool) {
 			r.groups = append(r.groups, group{first: len(r.targets)})
 		}
 		last = c.Priority
+		model := c.Model
+		if model == "" && r.model != "*" {
+			model = r.model
+		}
+		t.askLists(model)
+		r.listed = r.listed || t.pool.listed
 		r.targets = append(r.targets, t)
 		r.keeps = r.keeps || t.pool.keeps
 		r.groups[len(r.groups)-1].end = len(r.targets)

@@ -21,12 +21,13 @@ import (
 // belongs to the goroutine of its connection.
 type Exchange struct {
 	progress
-	call  openai.Call
-	edits openai.Edits
-	tried []balancer.Mask // of each of the route's targets
-	relay relay           // writes the answer
-	asked accesslog.Text  // the model as the client named it
-	idBuf [40]byte
+	call    openai.Call
+	edits   openai.Edits
+	tried   []balancer.Mask // of each of the route's targets
+	byLists bool            // who does not list the model is left out
+	relay   relay           // writes the answer
+	asked   accesslog.Text  // the model as the client named it
+	idBuf   [40]byte
 }
 
 // progress is the part of an Exchange that starts anew with each request.

@@ -195,6 +195,9 @@ func (e *Exchange) explainBackends(i int, now time.Time) []ExplainedBackend {
 			Limit: foundLimit(&c),
 			State: s.State.String(), Eligible: open.Has(j), Reason: s.Reason,
 		}
+		if serves, _, ok := e.serving(&e.name.route.targets[i], now); ok && e.byLists && !serves.Has(j) {
+			b.Reason = "its list of models does not have it"
+		}
 		b.Usable = b.Eligible && hasRoom(pool.candidates, j)
 		switch {
 		case b.Eligible && !b.Usable:

@@ -69,6 +69,7 @@ type Route struct {
 	targets    []target // by priority; those of one priority stand together
 	groups     []group
 	keeps      bool // some target's pool does
+	listed     bool // some target's pool goes by lists of models
 	mirrors    []mirror
 	fallback   *fallback
 	hold       time.Duration // how long to stay with a later priority
@@ -94,6 +95,9 @@ type target struct {
 	content []byte // the model's name there, JSON-escaped; nil: the route's own
 	plain   []byte // likewise, as it is
 	weight  int
+
+	served   *backends.Serving // who lists the model; nil: nobody is asked,
+	anyModel bool              // or it is the caller who names it
 }
 
 // group is the targets of one priority: route.targets[first:end].
@@ -126,6 +130,8 @@ type Pool struct {
 	static      []byte   // extra header lines of every request
 	replaced    [][]byte // names of the extra headers: the client's own do not travel
 	injectUsage bool
+	listed      bool // an endpoint gets requests for models it lists
+	quota       bool // answers may say what is left of a quota
 }
 
 // websockets are what is served of them, and within which bounds.

@@ -115,7 +115,7 @@ func (e *Exchange) crowded(now time.Time) bool {
 func (e *Exchange) full(now time.Time) *Pool {
 	for i := range e.name.route.targets {
 		p := e.name.route.targets[i].pool
-		if open := p.members.Eligible(now); p.lot != nil && !open.Empty() && (!e.reach.narrowed || e.reaches(i, open)) {
+		if open := e.open(i, now); p.lot != nil && !open.Empty() && (!e.reach.narrowed || e.reaches(i, open)) {
 			return p
 		}
 	}

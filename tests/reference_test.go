@@ -185,6 +185,9 @@ func metricsPage(t *testing.T) string {
 	backend.Request(200)
 	backend.Watch(&metric.BackendWatch{
 		States: []string{"healthy"}, State: func() int { return 0 }, Limit: func() int { return 8 }, Certificate: func() time.Time { return time.Unix(1, 0) },
+		Signals: func() metric.Signals {
+			return metric.Signals{Values: []metric.Signal{{Name: "kv_use", Value: 0.5, Known: true}}, Reads: []metric.Count{{Result: "ok"}}}
+		},
 	})
 	m.Hook("h").Asked(false, metric.HookAllowed, time.Millisecond)
 	socket := m.Websockets(helixflow.OpRealtime)

@@ -172,6 +172,7 @@ func (v fleetView) List() []admin.Backend {
 			Pool: e.Pool, URL: e.URL, State: admin.State(e.State.String()), Reason: e.Reason, Warning: e.Warning,
 			Since: e.Since, InFlight: e.InFlight, Limit: e.Limit, Ejections: e.Ejections,
 			LastError: e.LastError, LastErrorAt: e.LastErrorAt, CertificateEnds: e.Certificate,
+			Signals: signalsView(e.Signals),
 		}
 		if e.ComesBack > 0 {
 			b.BackAt = now.Add(e.ComesBack)
@@ -180,6 +181,25 @@ func (v fleetView) List() []admin.Backend {
 		list = append(list, b)
 	}
 	return list
+}
+
+// signalsView is what an engine tells of itself, as the admin API has it.
+func signalsView(s *backends.Signals) *admin.Signals {
+	if s == nil {
+		return nil
+	}
+	v := &admin.Signals{
+		Engine: s.Engine, Problem: s.Problem, Known: map[string]float64{}, Missing: map[string]string{},
+		Restarts: s.Began, Models: s.Served, Loaded: s.Loaded, ModelsProblem: s.Lists,
+	}
+	for _, value := range s.Values {
+		if value.Known {
+			v.Known[value.Name] = value.Value
+		} else {
+			v.Missing[value.Name] = value.Why
+		}
+	}
+	return v
 }
 
 // configured is what the plan says of a backend; zeros when it has left the file.

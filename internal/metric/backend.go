@@ -25,6 +25,28 @@ type BackendWatch struct {
 	State       func() int       // the present one's index in States
 	Limit       func() int       // of requests in flight, as found out; 0: not looked for
 	Certificate func() time.Time // the end of its TLS certificate; zero when there is none or it is not known yet
+	Signals     func() Signals   // what its engine tells of itself
+}
+
+// Signals is what a backend's engine tells of itself. The zero value is one that
+// is not asked.
+type Signals struct {
+	Values   []Signal
+	Reads    []Count // of the metrics, by what came of them
+	Restarts uint64
+}
+
+// Signal is one of its numbers, if it is known.
+type Signal struct {
+	Name  string
+	Value float64
+	Known bool
+}
+
+// Count is how often something ended in one way.
+type Count struct {
+	Result string
+	Count  uint64
 }
 
 // Request counts one try on the backend by the status it answered; 0 says that
@@ -80,10 +102,48 @@ func writeBackends(t *text, backends []*BackendSeries) {
 			}
 		}
 	}
+	writeSignals(t, backends)
 	t.family(backendInflight)
 	for _, s := range backends {
 		if inflight := *s.inflight.Load(); inflight != nil {
 			t.sampleFloat(backendInflight.name, inflight(), "backend", s.name)
+		}
+	}
+}
+
+// writeSignals writes what engines tell of themselves. Names of backends are one
+// after the other in each family.
+func writeSignals(t *text, backends []*BackendSeries) {
+	told := make([]Signals, len(backends))
+	for i, s := range backends {
+		if w := s.watch.Load(); w != nil && w.Signals != nil {
+			told[i] = w.Signals()
+		}
+	}
+	t.family(backendSignal)
+	for i, s := range backends {
+		for _, v := range told[i].Values {
+			if v.Known {
+				t.sampleFloat(backendSignal.name, v.Value, "backend", s.name, "signal", v.Name)
+			}
+		}
+	}
+	t.family(backendSignalKnown)
+	for i, s := range backends {
+		for _, v := range told[i].Values {
+			t.sample(backendSignalKnown.name, oneIf(v.Known), "backend", s.name, "signal", v.Name)
+		}
+	}
+	t.family(backendReads)
+	for i, s := range backends {
+		for _, r := range told[i].Reads {
+			t.sample(backendReads.name, r.Count, "backend", s.name, "result", r.Result)
+		}
+	}
+	t.family(backendRestarts)
+	for i, s := range backends {
+		if told[i].Reads != nil {
+			t.sample(backendRestarts.name, told[i].Restarts, "backend", s.name)
 		}
 	}
 }

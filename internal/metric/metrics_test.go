@@ -116,6 +116,12 @@ func TestScrapeAfterTraffic(t *testing.T) {
 	a.Watch(&BackendWatch{
 		States: []string{"ready", "ejected"}, State: func() int { return 1 },
 		Certificate: func() time.Time { return time.Unix(1800000000, 0) },
+		Signals: func() Signals {
+			return Signals{
+				Values: []Signal{{Name: "kv_use", Value: 0.25, Known: true}, {Name: "waiting"}},
+				Reads:  []Count{{"ok", 7}, {"failed", 1}}, Restarts: 2,
+			}
+		},
 	})
 	m.Backend("gpu-b", nil)
 	h := m.Hook("pii")
@@ -172,6 +178,14 @@ func TestScrapeAfterTraffic(t *testing.T) {
 	f(`helixflow_backend_state{backend="gpu-a",state="ejected"}`, 1)
 	f(`helixflow_backend_certificate_expiry_timestamp_seconds{backend="gpu-a"}`, 1800000000)
 	assert.NotContains(t, got, `helixflow_backend_state{backend="gpu-b",state="ready"}`)
+	f(`helixflow_backend_signal{backend="gpu-a",signal="kv_use"}`, 0.25)
+	assert.NotContains(t, got, `helixflow_backend_signal{backend="gpu-a",signal="waiting"}`)
+	f(`helixflow_backend_signal_known{backend="gpu-a",signal="kv_use"}`, 1)
+	f(`helixflow_backend_signal_known{backend="gpu-a",signal="waiting"}`, 0)
+	f(`helixflow_backend_metrics_reads_total{backend="gpu-a",result="ok"}`, 7)
+	f(`helixflow_backend_metrics_reads_total{backend="gpu-a",result="failed"}`, 1)
+	f(`helixflow_backend_restarts_total{backend="gpu-a"}`, 2)
+	assert.NotContains(t, got, `helixflow_backend_restarts_total{backend="gpu-b"}`)
 	f(`helixflow_pool_panic{pool="gpus"}`, 1)
 	f(`helixflow_pool_panic{pool="cloud"}`, 0)
 	assert.NotContains(t, got, `helixflow_pool_panic{pool="gone"}`)

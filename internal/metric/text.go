@@ -23,6 +23,10 @@ var (
 	backendEjections    = family{"helixflow_backend_ejections_total", "counter", "Times a backend was taken out because it failed."}
 	backendState        = family{"helixflow_backend_state", "gauge", "1 for the state a backend is in, 0 for the others."}
 	backendCertificate  = family{"helixflow_backend_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate that a backend showed last runs out, in Unix time."}
+	backendSignal       = family{"helixflow_backend_signal", "gauge", "What a backend's engine told of itself last, while that is not too old: running and waiting requests, shares from 0 to 1 (kv_use, prefix_hits, quota_use), kv_tokens, slots, preemptions."}
+	backendSignalKnown  = family{"helixflow_backend_signal_known", "gauge", "1 for a signal that is known, 0 for one that the engine should tell and does not: what goes by it is off there."}
+	backendReads        = family{"helixflow_backend_metrics_reads_total", "counter", "Reads of a backend's own metrics, by what came of them; slow ones took more than 100 ms."}
+	backendRestarts     = family{"helixflow_backend_restarts_total", "counter", "Times a backend's own metrics showed that the engine had begun anew, with an empty cache."}
 	poolPanic           = family{"helixflow_pool_panic", "gauge", "1 while less than half of a pool is healthy, so that ejections are ignored."}
 	hookRequests        = family{"helixflow_hook_requests_total", "counter", "Looks of a hook at a request (before) or an answer (after), by what came of it."}
 	hookDuration        = family{"helixflow_hook_duration_seconds", "histogram", "Time that a request waited for a hook."}
