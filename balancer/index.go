@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// DefaultHorizon is how much a backend is changing to remember until more is known
+	// DefaultHorizon is how much a backend is taken to remember until more is known
 	// of it: twice the 400k tokens of a common engine, at four bytes each.
 	DefaultHorizon = 2 * 400_000 * 4
 
@@ -16,7 +16,7 @@ const (
 )
 
 // Index remembers for each block of a prompt which backends have read it, in a
-// table whose memory is changing once and never grows. It forgets what a backend has
+// table whose memory is taken once and never grows. It forgets what a backend has
 // not been given again while it was given its horizon of other prompts, as the
 // engine's own cache does.
 //
@@ -51,7 +51,7 @@ type Index struct {
 }
 
 // NewIndex returns an empty index of at most maxBytes for backends 0 to
-// backends-1, each with DefaultHorizon. Its memory is touched, and so changing from
+// backends-1, each with DefaultHorizon. Its memory is touched, and so taken from
 // the machine, only as it fills. One with no room for eight entries remembers
 // nothing. Backends from MaxBackends on are never remembered.
 func NewIndex(maxBytes int64, backends int) *Index {
@@ -166,7 +166,7 @@ func (x *Index) Insert(c *Chain, backend int, now int64) {
 const ahead = 16
 
 // fetch loads the buckets of hashes, so that they come from memory side by side:
-// each write to one would wait for what was asked for before it, and no more.
+// an atomic write, of which each entry takes a few, lets no later load begin.
 func (x *Index) fetch(hashes []uint64) {
 	for _, h := range hashes {
 		number, _ := bits.Mul64(h, x.buckets)
@@ -238,7 +238,7 @@ func (x *Index) take(b bucket, way int, t *touch) {
 type IndexStats struct {
 	Entries   int64 // blocks that some backend has
 	Capacity  int64 // entries there is room for
-	Bytes     int64 // memory changing, whatever the number of entries
+	Bytes     int64 // memory taken, whatever the number of entries
 	Evictions int64 // entries that made room for others before their time, ever
 }
 
