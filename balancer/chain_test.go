@@ -110,7 +110,7 @@ func TestChainSpansCannotTradeBytes(t *testing.T) {
 		c.Write(text(1, 4096)) // so that all of it is in blocks
 		return hashes(&c)
 	}
-	all := [][]uint64{chain("ab", "c"), chain("a", "bc"), chain("abc"), chain("abc", ""), chain("", "abc"), chain("", "", "abc")}
+	all := [][]uint64{chain("ab", "c"), chain("a", "bc"), chain("abc"), chain("abc", ""), chain("", "abc"), chain("", "", "abc"), chain("a", "b"), chain("a\x00\x00\x00\x00\x00\x00\x00\x00b"), chain("a\x00\x00\x00\x00\x00\x00\x00\x01b")}
 	for i := range all {
 		for j := range i {
 			assert.NotEqual(t, all[i][0], all[j][0], "%d and %d", i, j)

@@ -219,4 +219,23 @@ func TestIndexForgets(t *testing.T) {
 	assert.Greater(t, most, int64(horizon))
 }
 
+// TestIndexForgetsInOrder: a table too large to be swept in time makes generations
+// longer, and never what is old young again.
+func TestIndexForgetsInOrder(t *testing.T) {
+	x := balancer.NewIndex(8<<20, 1) // 32768 buckets, of which a prompt sweeps 128: 256 prompts a generation
+	x.SetHorizon(0, 64<<10)
+	const prompts = 5000
+	for i := range uint64(prompts) {
+		x.Insert(chainOf(i, promptOf4K), 0, 0)
+	}
+	for i := range uint64(prompts) {
+		blocks := matched(x, chainOf(i, promptOf4K), 1)[0]
+		if age := prompts - i; age < 500 {
+			require.Equal(t, 16, blocks, "%d ago", age)
+		} else if age > 1100 {
+			require.Zero(t, blocks, "%d ago", age)
+		}
+	}
+}
+
 var promptOf4K = text(1, 4<<10)

@@ -121,20 +121,32 @@ func TestIndexNeverExceedsItsMemory(t *testing.T) {
 
 // TestIndexTellsHashesApart puts all there is into one bucket.
 func TestIndexTellsHashesApart(t *testing.T) {
-	x := balancer.NewIndex(256, 1)
-	for i := range uint64(8) {
-		x.Insert(chainOf(1, text(i, 256)), 0, 0)
+	const n = 65
+	prompt := func(i int) *balancer.Chain { return chainOf(1, text(uint64(i), 256)) }
+	has := func(backends ...int) []int {
+		blocks := make([]int, n)
+		for _, b := range backends {
+			blocks[b] = 1
+		}
+		return blocks
+	}
+	x := balancer.NewIndex(448, n)
+	for i := range 8 {
+		x.Insert(prompt(i), i*9, 0)
 	}
 	require.EqualValues(t, 8, x.Stats().Entries)
-	for i := range uint64(8) {
-		require.Equal(t, []int{1}, matched(x, chainOf(1, text(i, 256)), 1))
+	for i := range 8 {
+		require.Equal(t, has(i*9), matched(x, prompt(i), n))
 	}
-	for i := range uint64(10_000) {
-		require.Equal(t, []int{0}, matched(x, chainOf(1, text(8+i, 256)), 1))
+	for i := range 10_000 {
+		require.Equal(t, has(), matched(x, prompt(8+i), n))
 	}
-	x.Insert(chainOf(1, text(100, 256)), 0, 0)
+	for i := range 100 {
+		x.Insert(prompt(100+i), 64*(i%2), 0)
+		require.Equal(t, has(64*(i%2)), matched(x, prompt(100+i), n), "of the one before nothing is left")
+	}
 	assert.EqualValues(t, 8, x.Stats().Entries)
-	assert.EqualValues(t, 1, x.Stats().Evictions)
+	assert.EqualValues(t, 100, x.Stats().Evictions)
 }
 
 // TestIndexEvictsTheOldest: what is asked for again outlives what is not.
@@ -197,6 +209,11 @@ func TestIndexPopularity(t *testing.T) {
 	for range 300 {
 		x.Insert(c, 2, now)
 	}
+	x.Insert(other, 2, now+256*41_588_830_834) // as far as the number of the half-life comes round
+	f(0, 0)
+	for range 300 {
+		x.Insert(c, 2, now)
+	}
 	f(255, 255)
 	x.Insert(c, 2, math.MaxInt64)
 	x.Insert(c, 2, math.MinInt64)
@@ -204,29 +221,24 @@ func TestIndexPopularity(t *testing.T) {
 	f(3, 3)
 }
 
-// TestIndexPopularityStaysForgotten: the number of a period comes round after 256
+// TestIndexPopularityStaysForgotten: the number of a half-life comes round after 256
 // of them, what was popular before does not.
 func TestIndexPopularityStaysForgotten(t *testing.T) {
-	x := balancer.NewIndex(16<<10, 1)
+	x := balancer.NewIndex(256<<10, 2)
+	x.SetHorizon(1, 64<<10)
 	c := chainOf(1, text(1, 256))
 	for range 200 {
 		x.Insert(c, 0, 0)
 	}
 	var m balancer.Matches
-	for i := range int64(600) {
-		now := (i + 1) * 42e9
-		other := chainOf(uint64(i), promptOf4K)
-		x.Insert(other, 0, now)
-		if i == 250 {
-			for range 10 { // as other traffic would, so that the sweep has been round
-				x.Forget(0)
-				x.Insert(other, 0, now)
-			}
-			x.Insert(c, 0, now)
-			x.Insert(c, 0, now)
+	for i := range uint64(300) {
+		for j := range uint64(4) {
+			x.Insert(chainOf(2+4*i+j, promptOf4K), 1, int64(i)*42e9)
 		}
-		if x.Match(c, balancer.FirstN(1), &m); i > 10 && i != 250 && m.Best() > 0 {
-			assert.LessOrEqual(t, m.Popularity(0), uint8(1), "period %d", i)
+		x.Match(c, balancer.FirstN(2), &m)
+		require.Equal(t, 1, m.Blocks(0))
+		if i >= 8 {
+			require.Zero(t, m.Popularity(0), "half-life %d", i)
 		}
 	}
 }
