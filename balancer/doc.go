@@ -9,6 +9,9 @@
 // candidates of a pool and a Request and returns an index. One policy per file;
 // policytest holds what all of them must obey.
 //
+// A Chain is a prompt as hashes of its beginnings. An Index remembers which
+// backend was lately given which of them; Match asks it for all backends at once.
+//
 // # Concurrency
 //
 // Everything here may be used from any number of goroutines at once; the state

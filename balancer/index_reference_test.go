@@ -153,6 +153,7 @@ func TestIndexHitsAsOften(t *testing.T) {
 		assert.InDelta(t, h, p, 0.05)
 	}
 	f(40, 400<<10, true)
+	f(200, 400<<10, true)
 	f(200, 1<<20, true)
 	f(200, 1<<20, false)
 	f(800, 1<<20, true)
