@@ -91,6 +91,7 @@ func newEndpoint(s Spec, p *pool) *Endpoint {
 		Limit:       func() int { return int(ep.Concurrency.Current()) },
 		Certificate: ep.certificateEnd,
 		Signals:     ep.signalFigures,
+		Book:        ep.book,
 	})
 	ep.probe = newProber(ep)
 	ep.watch = newWatcher(ep)
@@ -180,6 +181,12 @@ func (ep *Endpoint) sawCertificate(nc net.Conn) {
 	if chain := secured.ConnectionState().PeerCertificates; len(chain) > 0 {
 		ep.certificate.Store(chain[0].NotAfter.Unix())
 	}
+}
+
+// book is what a scrape shows of what is promised to the endpoint.
+func (ep *Endpoint) book() metric.Book {
+	l := &ep.Load
+	return metric.Book{PrefillTokens: l.PrefillTokens(), KVTokens: l.KVTokens(), PrefillRate: l.PrefillRate(), Slowdown: l.Factor()}
 }
 
 func (ep *Endpoint) certificateEnd() time.Time {

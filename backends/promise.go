@@ -17,12 +17,14 @@ func (m *Members) Clock(now time.Time) int64 { return int64(m.pool.tick(now)) }
 // r was decided, so that it is worth deciding once more.
 func (l *Lease) Promise(r *balancer.Request) (overtaken bool) { return l.charge.Take(&l.ep.Load, r) }
 
-// FirstToken says that the first token of a stream came. Only the first call of a
+// FirstToken says that the first token of a stream came, and returns how many times
+// longer that took than was predicted; 0 when nothing was. Only the first call of a
 // lease means something.
-func (l *Lease) FirstToken(now time.Time) {
-	if l.charge.Held() {
-		l.charge.FirstToken(int64(l.ep.pool.tick(now)))
+func (l *Lease) FirstToken(now time.Time) (times float64) {
+	if !l.charge.Held() {
+		return 0
 	}
+	return l.charge.FirstToken(int64(l.ep.pool.tick(now)))
 }
 
 // Learn takes in what a request used that was served to its end; before Finish.

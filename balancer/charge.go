@@ -58,16 +58,20 @@ func (c *Charge) Take(l *Load, r *Request) (overtaken bool) {
 func (c *Charge) Held() bool { return c.load != nil }
 
 // FirstToken says that the first token of a stream came: its prompt has been
-// read. Only the first call of a Charge means something.
-func (c *Charge) FirstToken(now int64) {
+// read. It returns how many times longer that took than was predicted, 0 when
+// nothing was. Only the first call of a Charge means something.
+func (c *Charge) FirstToken(now int64) (times float64) {
 	l := c.load
 	if l == nil || c.first != 0 {
-		return
+		return 0
 	}
 	c.first = max(now, 1)
 	l.started.Add(1)
 	c.giveBack(now)
-	l.learned.firstToken(c, seconds(now-c.at), now)
+	if c.tokens == 0 {
+		return 0
+	}
+	return l.learned.firstToken(c, seconds(now-c.at), now)
 }
 
 // giveBack takes what is left of the prompt off the book.

@@ -91,14 +91,16 @@ func (l *Load) isSlow() bool {
 	return l.Factor() > 1 || l.PrefillRate()*bandHigh < l.configuredRate()
 }
 
-// firstToken learns from a stream's first token.
-func (d *learned) firstToken(c *Charge, ttft float64, now int64) {
+// firstToken learns from a stream's first token, and returns how many times longer
+// it took than was predicted.
+func (d *learned) firstToken(c *Charge, ttft float64, now int64) (times float64) {
 	uncached := float64(c.tokens - c.hit)
-	if c.tokens > 0 && uncached <= smallPrompt && c.queued <= unqueued {
+	if uncached <= smallPrompt && c.queued <= unqueued {
 		d.lowest(max(int64((ttft-c.predicted)*float64(time.Second)), 1), now)
 	}
-	expected := c.predicted + c.load.Base(now)
-	d.slower(max(ttft, floorTTFT)/max(expected, floorTTFT), slowPart, now)
+	times = max(ttft, floorTTFT) / max(c.predicted+c.load.Base(now), floorTTFT)
+	d.slower(times, slowPart, now)
+	return times
 }
 
 // lowest takes in a latency without work before it.

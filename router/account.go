@@ -7,6 +7,7 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/hook"
 )
@@ -72,6 +73,10 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	if p := e.below.prefix; p != nil {
 		r.Prefix = p.path
 	}
+	if d := &e.decision; e.chosenBy != "" && d.Reason != balancer.ReasonPolicy {
+		r.Policy, r.Reason, r.Costed = e.chosenBy, d.Reason.String(), d.Costed
+		r.Hit, r.Ahead, r.Cost, r.Second = d.Hit, duration(d.Wait), duration(d.Cost), duration(d.Second)
+	}
 	if e.problem != nil {
 		r.Problem, r.Kind = true, e.problem.Kind
 	}
@@ -83,6 +88,9 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	}
 	log.Write(&r)
 }
+
+// duration is seconds, of which there may be many.
+func duration(s float64) time.Duration { return time.Duration(min(s, 1e9) * float64(time.Second)) }
 
 // overhead is what the router added before the client got the answer's first
 // frame, waiting for room apart: the time between the whole request and its sending, and between the

@@ -69,6 +69,14 @@ func (e *Exchange) acquire(now time.Time) (*Attempt, *target) {
 	for step := range r.groups {
 		g := (begin + step) % len(r.groups) // those before it come last
 		if a, t := e.acquireIn(r.groups[g], now); a != nil {
+			switch {
+			case g > 0:
+				a.decision.Reason = balancer.ReasonFallback
+			case e.tries > 0:
+				a.decision.Reason = balancer.ReasonRetry
+			}
+			a.pool.series.Pick(int(a.decision.Reason))
+			e.decision, e.chosenBy = a.decision, a.pool.policy.Name()
 			// Only what the first try finds unusable is: a later one may just have
 			// tried all of it, and one that is bound to an object may not go there.
 			if g > begin && r.hold > 0 && e.tries == 0 && !e.reach.narrowed {

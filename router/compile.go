@@ -147,6 +147,7 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		listed: c.AsksModels(), quota: c.Engine == "openai" && !c.Signals.Off,
 		attempts: c.Retry.Attempts, budget: w.Fleet.Budget(c.Name),
 	}
+	p.series = w.Metrics.Picks(c.Name, balancer.ReasonNames())
 	p.budget.Set(c.Retry.Budget.Float(), backends.BudgetPerSecond)
 	if p.credentials, err = w.Fleet.Credentials(c.Name, c.Credentials()); err != nil {
 		return nil, err
@@ -183,6 +184,7 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 // addIndex gives the pool its prefix index, if anybody asks it.
 func (p *Pool) addIndex(c *configs.PrefixIndex, known *Indexes) {
 	p.ordered = true
+	p.series.Index(nil)
 	if known == nil || c.Off || p.wants&balancer.WantsPrefix == 0 || len(p.endpoints) < 2 {
 		return
 	}
@@ -192,6 +194,7 @@ func (p *Pool) addIndex(c *configs.PrefixIndex, known *Indexes) {
 		p.candidates[i].Place = place
 		p.ordered = p.ordered && place == i
 	}
+	p.series.Index(p.index.figures)
 }
 
 // tuningOf is what the pool's policy runs by.

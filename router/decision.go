@@ -48,6 +48,7 @@ func (e *Exchange) appendDecision(dst []byte) []byte {
 	if e.backend != "" {
 		dst = appendMember(dst, "backend", e.backend)
 	}
+	dst = e.appendChoice(dst)
 	if e.failure != nil {
 		dst = appendMember(dst, "failed", failedIn[e.failure.Phase])
 	}
@@ -55,6 +56,33 @@ func (e *Exchange) appendDecision(dst []byte) []byte {
 		dst = appendMember(dst, "problem", e.problem.Kind.String())
 	}
 	return append(dst, "\r\n"...)
+}
+
+// appendChoice appends why the backend was chosen, and by which figures: seconds,
+// and tokens of the prompt.
+func (e *Exchange) appendChoice(dst []byte) []byte {
+	if e.chosenBy == "" {
+		return dst
+	}
+	d := &e.decision
+	dst = appendMember(dst, "reason", d.Reason.String())
+	if !d.Costed {
+		return dst
+	}
+	dst = append(dst, ", hit="...)
+	dst = strconv.AppendInt(dst, d.Hit, 10)
+	dst = appendSeconds(append(dst, ", ahead="...), d.Wait)
+	dst = appendSeconds(append(dst, ", cost="...), d.Cost)
+	if d.Next >= 0 {
+		dst = appendSeconds(append(dst, ", second="...), d.Second)
+	}
+	return dst
+}
+
+// appendSeconds appends a decimal (RFC 9651, 3.3.2): three places, and no more than
+// twelve before them.
+func appendSeconds(dst []byte, s float64) []byte {
+	return strconv.AppendFloat(dst, min(max(s, 0), 1e9), 'f', 3, 64)
 }
 
 // priorityOf is the rank of a target's priority, from 1.

@@ -263,7 +263,9 @@ func (b *relay) note(ev *openai.Event) bool {
 	}
 	if ev.Token && e.firstToken.IsZero() {
 		e.firstToken = time.Now()
-		e.attempt.lease.FirstToken(e.firstToken)
+		if times := e.attempt.lease.FirstToken(e.firstToken); times > 0 {
+			e.attempt.pool.series.FirstToken(times)
+		}
 	}
 	b.finished = b.finished || ev.Finish
 	if ev.Failed {

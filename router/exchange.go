@@ -61,8 +61,10 @@ type progress struct {
 	expected      helixflow.Usage // what was reserved for
 	reach         reach
 	name          *publicName
-	pick          *placing // nil: none yet, or no longer
-	attempt       *Attempt // the try that answers, or nil
+	pick          *placing          // nil: none yet, or no longer
+	attempt       *Attempt          // the try that answers, or nil
+	decision      balancer.Decision // of the last try
+	chosenBy      string            // the policy's name
 	tries         int
 	queued        time.Duration // waiting for room on a backend
 	parked        *parked       // it had to; nil: it had not

@@ -9,6 +9,7 @@ import (
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/metric"
 )
 
 // This file keeps what each pool's backends are believed to have in their caches.
@@ -96,6 +97,12 @@ func (x *Indexes) make(pool string, n int, memory int64) *poolIndex {
 	}
 	x.pools[pool] = p
 	return p
+}
+
+// figures is what a scrape shows of the index.
+func (p *poolIndex) figures() metric.IndexFigures {
+	s := p.table.Stats()
+	return metric.IndexFigures{Entries: s.Entries, Capacity: s.Capacity, Bytes: s.Bytes, Evictions: s.Evictions}
 }
 
 // retain forgets whatever is not of the plan's pools: their endpoints' places go
@@ -194,9 +201,12 @@ func (p *Pool) placesIn(open balancer.Mask) balancer.Mask {
 // is one that tells.
 func (a *Attempt) calibrate(u helixflow.Usage) {
 	p, d := a.pool.index, &a.decision
-	if p == nil || !u.Reported || d.Predicted == 0 || a.tokens == 0 || !a.lease.Endpoint().Load.ReportsCached() {
+	if p == nil || !u.Reported || a.tokens == 0 || !a.lease.Endpoint().Load.ReportsCached() {
 		return
 	}
-	predicted := float64(d.Predicted) / float64(a.tokens) * float64(u.InputTokens) // in the engine's own tokens
-	p.table.Calibrate(a.place, int64(predicted), u.CachedTokens)
+	own := float64(u.InputTokens) / float64(a.tokens) // the engine's tokens to one of ours
+	a.pool.series.Prefix(u.InputTokens, int64(float64(d.Hit)*own), u.CachedTokens)
+	if d.Predicted > 0 {
+		p.table.Calibrate(a.place, int64(float64(d.Predicted)*own), u.CachedTokens)
+	}
 }

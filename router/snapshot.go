@@ -115,6 +115,7 @@ type Pool struct {
 	owner       string // the tenant whose account it is, or ""
 	keeps       bool   // tenants' objects lie there, since a passthrough leads there
 	policy      balancer.Policy
+	series      *metric.PickSeries
 	wants       balancer.Wants       // what the policy goes by
 	candidates  []balancer.Candidate // as in endpoints
 	index       *poolIndex           // what the endpoints have cached; nil: nobody wants to know

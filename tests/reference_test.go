@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/hook"
 	"github.com/helixflow/helixflow/internal/metric"
@@ -188,12 +189,19 @@ func metricsPage(t *testing.T) string {
 		Signals: func() metric.Signals {
 			return metric.Signals{Values: []metric.Signal{{Name: "kv_use", Value: 0.5, Known: true}}, Reads: []metric.Count{{Result: "ok"}}}
 		},
+		Book: func() metric.Book { return metric.Book{} },
 	})
 	m.Hook("h").Asked(false, metric.HookAllowed, time.Millisecond)
 	socket := m.Websockets(helixflow.OpRealtime)
 	socket.Opened()
 	socket.Closed(metric.EndedByClient)
 	m.Pool("p", func() bool { return false })
+	picks := m.Picks("p", balancer.ReasonNames())
+	picks.Pick(0)
+	picks.FirstToken(1)
+	picks.Prefix(3, 2, 1)
+	picks.Index(func() metric.IndexFigures { return metric.IndexFigures{} })
+	picks.Shadows([]string{"random"})
 	m.Generation(1)
 	m.Reloaded(true, time.Unix(1, 0))
 	m.Certificate("clients", time.Unix(1, 0))

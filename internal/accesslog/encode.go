@@ -35,6 +35,7 @@ func appendLine(dst []byte, r *Record) []byte {
 	dst = strconv.AppendBool(dst, r.Stream)
 	dst = appendOutcome(dst, r)
 	dst = appendFigures(dst, r)
+	dst = appendChoice(dst, r)
 	return append(dst, "}\n"...)
 }
 
@@ -57,6 +58,46 @@ func appendOutcome(dst []byte, r *Record) []byte {
 	dst = appendName(dst, `,"end":`, r.End)
 	dst = appendName(dst, `,"hook":`, r.Hook)
 	return appendName(dst, `,"hook_result":`, r.HookResult)
+}
+
+// appendChoice says why the backend was chosen.
+func appendChoice(dst []byte, r *Record) []byte {
+	dst = appendName(dst, `,"balance":`, r.Policy)
+	dst = appendName(dst, `,"reason":`, r.Reason)
+	dst = appendShadows(dst, r)
+	if !r.Costed {
+		return dst
+	}
+	dst = appendCount(dst, `,"hit_expected":`, r.Hit)
+	dst = appendMillis(dst, `,"ahead_ms":`, r.Ahead)
+	dst = appendMillis(dst, `,"cost_ms":`, r.Cost)
+	if r.Second > 0 {
+		dst = appendMillis(dst, `,"second_ms":`, r.Second)
+	}
+	return dst
+}
+
+// appendShadows says where policies in shadow would have gone.
+func appendShadows(dst []byte, r *Record) []byte {
+	between := byte('{')
+	for i := range r.Shadows {
+		s := &r.Shadows[i]
+		if s.Policy == "" {
+			continue
+		}
+		if between == '{' {
+			dst = append(dst, `,"shadows":`...)
+		}
+		dst = append(dst, between, '"')
+		dst = closeText(append(dst, s.Policy...), len(dst))
+		dst = append(dst, ':', '"')
+		dst = closeText(append(dst, s.Backend...), len(dst))
+		between = ','
+	}
+	if between == ',' {
+		dst = append(dst, '}')
+	}
+	return dst
 }
 
 // appendFigures says how long it took and what it cost.

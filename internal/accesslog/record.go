@@ -39,6 +39,16 @@ type Record struct {
 	Tries   int
 	End     string // how a websocket ended; empty for what is none
 
+	Policy string        // that chose the backend by figures; empty for others
+	Reason string        // why it did
+	Costed bool          // the following are known
+	Hit    int64         // tokens expected in the backend's cache
+	Ahead  time.Duration // prompts ahead of this one there
+	Cost   time.Duration // of the choice
+	Second time.Duration // of the next best; 0: there was none
+
+	Shadows [MaxShadows]Shadow // those without a Policy say nothing
+
 	Hook       string // the one that did not just allow; empty for none
 	HookResult string // what it did instead
 
@@ -52,6 +62,12 @@ type Record struct {
 
 	Usage helixflow.Usage
 }
+
+// MaxShadows is how many policies can decide in shadow.
+const MaxShadows = 4
+
+// Shadow is what a policy decided without effect.
+type Shadow struct{ Policy, Backend string }
 
 // maxText is the length of the longest Text, and of the longest request id.
 const maxText = 128

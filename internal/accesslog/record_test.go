@@ -25,7 +25,10 @@ func TestRecordHoldsNoContent(t *testing.T) {
 		"Backend": reflect.TypeFor[string](), "Stream": reflect.TypeFor[bool](), "Status": reflect.TypeFor[int](),
 		"Problem": reflect.TypeFor[bool](), "Kind": reflect.TypeFor[helixflow.Kind](), "Cut": reflect.TypeFor[bool](),
 		"Left": reflect.TypeFor[bool](), "Replay": reflect.TypeFor[bool](), "Tries": reflect.TypeFor[int](), "End": reflect.TypeFor[string](),
-		"Hook": reflect.TypeFor[string](), "HookResult": reflect.TypeFor[string](), "Hooks": reflect.TypeFor[time.Duration](),
+		"Policy": reflect.TypeFor[string](), "Reason": reflect.TypeFor[string](), "Costed": reflect.TypeFor[bool](), "Hit": reflect.TypeFor[int64](),
+		"Ahead": reflect.TypeFor[time.Duration](), "Cost": reflect.TypeFor[time.Duration](), "Second": reflect.TypeFor[time.Duration](),
+		"Shadows": reflect.TypeFor[[MaxShadows]Shadow](),
+		"Hook":    reflect.TypeFor[string](), "HookResult": reflect.TypeFor[string](), "Hooks": reflect.TypeFor[time.Duration](),
 		"BytesIn": reflect.TypeFor[int64](), "BytesOut": reflect.TypeFor[int64](),
 		"Total": reflect.TypeFor[time.Duration](), "Queue": reflect.TypeFor[time.Duration](),
 		"Overhead": reflect.TypeFor[time.Duration](), "FirstToken": reflect.TypeFor[time.Duration](),
@@ -40,10 +43,13 @@ func TestRecordHoldsNoContent(t *testing.T) {
 	for f := range reflect.TypeFor[Text]().Fields() {
 		assert.Contains(t, []reflect.Kind{reflect.Uint8, reflect.Array}, f.Type.Kind(), "a Text borrows nothing")
 	}
+	for f := range reflect.TypeFor[Shadow]().Fields() {
+		assert.Equal(t, reflect.String, f.Type.Kind(), "names of the plan")
+	}
 	for f := range reflect.TypeFor[helixflow.Usage]().Fields() {
 		assert.Contains(t, []reflect.Kind{reflect.Int64, reflect.Bool}, f.Type.Kind(), "usage is numbers")
 	}
-	assert.Less(t, reflect.TypeFor[Record]().Size(), uintptr(700))
+	assert.Less(t, reflect.TypeFor[Record]().Size(), uintptr(900))
 }
 
 // TestTextKeepsNoKey puts an API key where a client by mistake might.

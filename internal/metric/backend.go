@@ -24,6 +24,7 @@ type BackendWatch struct {
 	States      []string         // the names of all states there are
 	State       func() int       // the present one's index in States
 	Limit       func() int       // of requests in flight, as found out; 0: not looked for
+	Book        func() Book      // nil: it has none
 	Certificate func() time.Time // the end of its TLS certificate; zero when there is none or it is not known yet
 	Signals     func() Signals   // what its engine tells of itself
 }
@@ -47,6 +48,12 @@ type Signal struct {
 type Count struct {
 	Result string
 	Count  uint64
+}
+
+// Book is what is promised to a backend at one moment, and learned of it.
+type Book struct {
+	PrefillTokens, KVTokens int64
+	PrefillRate, Slowdown   float64
 }
 
 // Request counts one try on the backend by the status it answered; 0 says that
@@ -103,6 +110,7 @@ func writeBackends(t *text, backends []*BackendSeries) {
 		}
 	}
 	writeSignals(t, backends)
+	writeBooks(t, backends)
 	t.family(backendInflight)
 	for _, s := range backends {
 		if inflight := *s.inflight.Load(); inflight != nil {
@@ -144,6 +152,26 @@ func writeSignals(t *text, backends []*BackendSeries) {
 	for i, s := range backends {
 		if told[i].Reads != nil {
 			t.sample(backendRestarts.name, told[i].Restarts, "backend", s.name)
+		}
+	}
+}
+
+func writeBooks(t *text, backends []*BackendSeries) {
+	for _, f := range []struct {
+		family family
+		of     func(*Book) float64
+	}{
+		{backendPrefill, func(b *Book) float64 { return float64(b.PrefillTokens) }},
+		{backendKV, func(b *Book) float64 { return float64(b.KVTokens) }},
+		{backendRate, func(b *Book) float64 { return b.PrefillRate }},
+		{backendSlowdown, func(b *Book) float64 { return b.Slowdown }},
+	} {
+		t.family(f.family)
+		for _, s := range backends {
+			if w := s.watch.Load(); w != nil && w.Book != nil {
+				b := w.Book()
+				t.sampleFloat(f.family.name, f.of(&b), "backend", s.name)
+			}
 		}
 	}
 }

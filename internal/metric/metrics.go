@@ -41,6 +41,7 @@ type Metrics struct {
 	models   map[string]*ModelSeries
 	backends map[string]*BackendSeries
 	pools    map[string]*poolSeries
+	picks    map[string]*PickSeries
 	hooks    map[string]*HookSeries
 }
 
@@ -51,6 +52,7 @@ func New() *Metrics {
 		models:   map[string]*ModelSeries{},
 		backends: map[string]*BackendSeries{},
 		pools:    map[string]*poolSeries{},
+		picks:    map[string]*PickSeries{},
 		hooks:    map[string]*HookSeries{},
 	}
 }
@@ -153,6 +155,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	models := slices.SortedFunc(maps.Values(m.models), func(a, b *ModelSeries) int { return cmp.Compare(a.name, b.name) })
 	backends := slices.SortedFunc(maps.Values(m.backends), func(a, b *BackendSeries) int { return cmp.Compare(a.name, b.name) })
 	pools := slices.SortedFunc(maps.Values(m.pools), func(a, b *poolSeries) int { return cmp.Compare(a.name, b.name) })
+	picks := slices.SortedFunc(maps.Values(m.picks), func(a, b *PickSeries) int { return cmp.Compare(a.pool, b.pool) })
 	hooks := slices.SortedFunc(maps.Values(m.hooks), func(a, b *HookSeries) int { return cmp.Compare(a.name, b.name) })
 	m.mu.Unlock()
 
@@ -166,6 +169,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	m.overhead.write(&t, overheadSeconds.name)
 	writeBackends(&t, backends)
 	writePools(&t, pools)
+	writePicks(&t, picks)
 	writeHooks(&t, hooks)
 	t.family(clientDisconnects)
 	t.sample(clientDisconnects.name, m.clientDisconnects.Load())
