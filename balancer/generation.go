@@ -11,7 +11,7 @@ import "sync/atomic"
 const generations = 4
 
 const (
-	sweepPerBlock = 8    // buckets that one new block sweeps at most
+	sweepPerBlock = 16   // buckets that one new block sweeps at most
 	hurriedSweep  = 1024 // buckets that one Insert sweeps while a backend is being forgotten
 
 	minHorizon = 64 << 10
@@ -22,6 +22,7 @@ const (
 type slot struct {
 	horizon atomic.Int64 // as SetHorizon said
 	trust   trust
+	used    atomic.Bool // it was given something
 	_       linePad
 
 	bytes, thirds atomic.Int64  // what the generation at hand has gained, as in touch
@@ -58,6 +59,9 @@ func (x *Index) Forget(backend int) {
 		return
 	}
 	s := &x.slots[backend]
+	if s.used.CompareAndSwap(true, false) {
+		x.used.Add(-1)
+	}
 	s.forgotten.Store(x.cursor.Load() + x.buckets)
 	x.stale[backend/64].Or(1 << (backend % 64))
 	s.trust.begin()
@@ -67,6 +71,9 @@ func (x *Index) Forget(backend int) {
 // is full: after a third of the horizon, or of the backend's part of the table.
 // The number of the next must be free: a sweep has been round since this began.
 func (x *Index) grow(s *slot, t *touch) {
+	if t.thirds > 0 && !s.used.Load() && s.used.CompareAndSwap(false, true) {
+		x.used.Add(1)
+	}
 	bytes, thirds := float64(s.bytes.Add(t.bytes)), float64(s.thirds.Add(t.thirds))
 	t.share = max(bytes/float64(s.reach()), thirds/x.room())
 	began := s.swept.Load()
@@ -85,9 +92,9 @@ func (x *Index) grow(s *slot, t *touch) {
 func (s *slot) reach() int64 { return int64(float64(s.horizon.Load()) * s.trust.factor()) }
 
 // room is how many blocks of the table one backend may take, when the horizons are
-// more than it has place for: all of them together three quarters.
+// more than it has place for: all that are in use together three quarters.
 func (x *Index) room() float64 {
-	return max(float64(x.buckets)*ways*3/4/float64(len(x.slots)), 1)
+	return max(float64(x.buckets)*ways*3/4/float64(max(x.used.Load(), 1)), 1)
 }
 
 // sweepAfter sweeps so far that the sweep comes round when the generation is full,

@@ -43,6 +43,7 @@ type Index struct {
 
 	clock atomic.Int64  // when a period began
 	stamp atomic.Uint32 // number of the period
+	used  atomic.Int64  // backends in use
 	_     linePad
 
 	cursor             atomic.Uint64 // buckets swept, ever

@@ -220,10 +220,32 @@ func TestIndexForgets(t *testing.T) {
 	assert.Greater(t, most, int64(horizon))
 }
 
+// TestIndexIsForThoseInUse: places that nobody has, or has any more, take no part
+// of the table from others.
+func TestIndexIsForThoseInUse(t *testing.T) {
+	const horizon, prompts = 1 << 20, 2000
+	x := balancer.NewIndex(balancer.IndexBytes(4*horizon, 1), 64)
+	x.SetHorizon(7, horizon)
+	for b := range 64 {
+		x.Insert(chainOf(1, promptOf4K), b, 0)
+	}
+	for b := range 64 {
+		if b != 7 {
+			x.Forget(b)
+		}
+	}
+	for i := range uint64(prompts) {
+		x.Insert(chainOf(i, promptOf4K), 7, 0)
+	}
+	for age := range uint64(horizon / 2 / len(promptOf4K)) {
+		require.Equal(t, 16, matched(x, chainOf(prompts-1-age, promptOf4K), 64)[7], "%d ago", age)
+	}
+}
+
 // TestIndexForgetsInOrder: a table too large to be swept in time makes generations
 // longer, and never what is old young again.
 func TestIndexForgetsInOrder(t *testing.T) {
-	x := balancer.NewIndex(8<<20, 1) // 32768 buckets, of which a prompt sweeps 128: 256 prompts a generation
+	x := balancer.NewIndex(8<<20, 1) // 32768 buckets, of which a prompt sweeps 256: 128 prompts a generation
 	x.SetHorizon(0, 64<<10)
 	const prompts = 5000
 	for i := range uint64(prompts) {
@@ -231,9 +253,9 @@ func TestIndexForgetsInOrder(t *testing.T) {
 	}
 	for i := range uint64(prompts) {
 		blocks := matched(x, chainOf(i, promptOf4K), 1)[0]
-		if age := prompts - i; age < 500 {
+		if age := prompts - i; age < 250 {
 			require.Equal(t, 16, blocks, "%d ago", age)
-		} else if age > 1100 {
+		} else if age > 550 {
 			require.Zero(t, blocks, "%d ago", age)
 		}
 	}
