@@ -140,7 +140,7 @@ func (e *Exchange) forward() error {
 		case TryAnother:
 			e.srv.logRetry(e, a, f, r.Status)
 			a.lease.Endpoint().Series.Retry()
-			e.failure = f
+			e.repeats(a, f, r)
 			e.drop(outcomeOf(f, r), r, now)
 		}
 	}
@@ -149,13 +149,14 @@ func (e *Exchange) forward() error {
 // take takes a place on a backend, and waits for one if that is all that is
 // missing; now is when.
 func (e *Exchange) take(now *time.Time) (a *Attempt, t *target, err error) {
-	first := e.tries == 0
-	if !first || !e.crowded(*now) {
+	if !e.crowded(*now) {
 		a, t = e.acquire(*now)
 	}
-	if p := e.full(*now); a == nil && first && p != nil {
-		if a, t, *now, err = e.park(p, *now); err != nil {
-			return nil, nil, err
+	if a == nil {
+		if p := e.full(*now); p != nil {
+			if a, t, *now, err = e.park(p, *now); err != nil {
+				return nil, nil, e.refusedAgain(err)
+			}
 		}
 	}
 	if a == nil {
@@ -179,7 +180,10 @@ func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, now time.Time) boo
 	if (r.Status == statusUnauthorized || r.Status == statusTooMany) && a.pool.credentials.Ready(now) > 0 {
 		e.forgive(a) // the same backend, with another key
 	}
-	return e.anyLeft(now) && (r.Evidence == backends.Unreachable || a.pool.budget.Retry(now))
+	if r.Evidence == backends.Unreachable {
+		return e.anyLeft(now)
+	}
+	return !e.standsBack() && e.anyLeft(now) && a.pool.budget.Retry(now)
 }
 
 // book counts the try under its backend and credential, and returns what it

@@ -81,11 +81,12 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 			return nil, err
 		}
 	}
-	s.book, s.indexes = w.Limits, w.Indexes
+	s.book, s.lots, s.indexes = w.Limits, w.Lots, w.Indexes
 	s.addLimits(cfg, w.Limits)
 	if err := s.addTenants(cfg); err != nil {
 		return nil, err
 	}
+	s.addStandings(cfg)
 	return s, s.addIdentity(cfg, w)
 }
 

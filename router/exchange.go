@@ -66,6 +66,9 @@ type progress struct {
 	decision      balancer.Decision // of the last try
 	chosenBy      string            // the policy's name
 	tries         int
+	again         bool          // this try repeats what a backend has begun to work on
+	spent         [2]spent      // where the tries before it went
+	drawn         float64       // see chance
 	queued        time.Duration // waiting for room on a backend
 	parked        *parked       // it had to; nil: it had not
 	parkedIn      *lot

@@ -38,6 +38,11 @@ func (s *Server) serve(e *Exchange) error {
 	case helixflow.OpRealtime, helixflow.OpResponsesSocket:
 		return e.openSocket()
 	}
+	if e.op != helixflow.OpPassthrough {
+		if err := e.shed(); err != nil {
+			return err
+		}
+	}
 	if err := e.arrive(e.began); err != nil {
 		return err
 	}
@@ -57,6 +62,9 @@ func (s *Server) serve(e *Exchange) error {
 		return err
 	}
 	if err := e.recall(); err != nil || e.replay != nil {
+		return err
+	}
+	if err := e.shedAtRoute(); err != nil {
 		return err
 	}
 	if err := e.admit(); err != nil {

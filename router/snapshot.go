@@ -34,6 +34,8 @@ type Snapshot struct {
 	classes    map[string]admission.Class // by tenant
 	book       *admission.Book
 	indexes    *Indexes
+	lots       *Lots
+	standings  map[string]*standing // by tenant
 	websockets websockets
 	trusted    *clientaddr.Trusted
 	origins    origins
@@ -41,6 +43,8 @@ type Snapshot struct {
 
 	lifetimes    map[string]time.Duration // of answers to idempotency keys, by tenant; none for those without
 	answersLimit int64                    // bytes, for all of them
+
+	shedsUnqueued bool // some batch may stand back in a pool without a queue
 
 	tokens  *authn.Tokens            // nil: none are believed
 	keySets []*authn.KeySet          // that are fetched for them

@@ -26,17 +26,22 @@ const lookAgain = 250 * time.Millisecond
 // lot is where a pool's requests are parked. It outlives plans. Safe for
 // concurrent use.
 type lot struct {
-	waiting atomic.Int32 // how many; read without the lock
-	pool    string
-	series  *lotSeries
+	waiting    atomic.Int32                        // how many; read without the lock
+	saturation [admission.NumClasses]atomic.Uint32 // as each class sees it, in thousandths; likewise
+	ahead      [admission.NumClasses]atomic.Int64  // nanoseconds that one of that class would wait; likewise
+	pool       string
+	all        *Lots
+	series     *lotSeries
 
-	mu    sync.Mutex // guards the queue
+	mu    sync.Mutex // guards the fields below
 	queue admission.Queue
+	pace  admission.Pace
 }
 
 // lotSeries is what is counted of a lot.
 type lotSeries struct {
 	refused atomic.Uint64
+	shed    atomic.Uint64 // refused although there was room yet, or made way
 	expired atomic.Uint64
 	served  atomic.Uint64
 	waited  atomic.Int64 // nanoseconds, of those served
@@ -45,6 +50,8 @@ type lotSeries struct {
 // Lots are all pools' lots, whatever the plan. The zero value is ready; safe for
 // concurrent use.
 type Lots struct {
+	pressed atomic.Int32 // how many are so full that some requests are refused early
+
 	mu   sync.Mutex // guards lots
 	lots map[string]*lot
 }
@@ -57,7 +64,7 @@ func (l *Lots) of(pool string) *lot {
 	}
 	p := l.lots[pool]
 	if p == nil {
-		p = &lot{pool: pool, series: new(lotSeries)}
+		p = &lot{pool: pool, all: l, series: new(lotSeries)}
 		l.lots[pool] = p
 	}
 	return p
@@ -66,7 +73,8 @@ func (l *Lots) of(pool string) *lot {
 // parked is one parked request.
 type parked struct {
 	admission.Waiter
-	call chan struct{} // it may go, or its client left; holds one
+	call      chan struct{} // it may go, or has to, or its client left; holds one
+	displaced atomic.Bool   // it has to go
 }
 
 // queueRules bound a pool's lot.
@@ -81,10 +89,11 @@ func (p *Pool) freed(now time.Time) {
 	if p.lot == nil || p.lot.waiting.Load() == 0 {
 		return
 	}
-	p.lot.next(now)
+	p.next(now)
 }
 
-func (l *lot) next(now time.Time) {
+func (p *Pool) next(now time.Time) {
+	l := p.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.queue.Next(now)
@@ -92,6 +101,7 @@ func (l *lot) next(now time.Time) {
 		return
 	}
 	l.waiting.Add(-1)
+	l.measure(p)
 	w.Owner.(*parked).ring()
 }
 
@@ -115,7 +125,7 @@ func (e *Exchange) crowded(now time.Time) bool {
 func (e *Exchange) full(now time.Time) *Pool {
 	for i := range e.name.route.targets {
 		p := e.name.route.targets[i].pool
-		if open := e.open(i, now); p.lot != nil && !open.Empty() && (!e.reach.narrowed || e.reaches(i, open)) {
+		if open := e.unspent(i, now); p.lot != nil && !open.Empty() && (!e.reach.narrowed || e.reaches(i, open)) {
 			return p
 		}
 	}
@@ -125,7 +135,10 @@ func (e *Exchange) full(now time.Time) *Pool {
 // park waits until there is room for e, which p is too full for, and takes it.
 func (e *Exchange) park(p *Pool, now time.Time) (a *Attempt, t *target, _ time.Time, _ error) {
 	w := e.waiter()
-	if err := p.enter(w, now); err != nil {
+	if err := p.enter(w, e.chance(), now); err != nil {
+		if err.Cause == errShed {
+			e.srv.metrics.Shed(w.Class.String())
+		}
 		return nil, nil, now, err
 	}
 	e.conn.waiting.Store(w)
@@ -143,6 +156,10 @@ func (e *Exchange) park(p *Pool, now time.Time) (a *Attempt, t *target, _ time.T
 	for {
 		called := e.ended() == nil && w.wait(timer)
 		now = time.Now()
+		if called && w.displaced.Load() {
+			e.srv.metrics.Shed(w.Class.String())
+			return nil, nil, now, shedError(time.Duration(p.lot.ahead[w.Class].Load()))
+		}
 		if err := e.ended(); err != nil {
 			if !p.leave(w) {
 				p.freed(now) // it was called: the place is the next one's
@@ -152,9 +169,9 @@ func (e *Exchange) park(p *Pool, now time.Time) (a *Attempt, t *target, _ time.T
 		if !p.leave(w) && !called {
 			continue // it was called just now
 		}
-		e.begunChoosing()
+		e.chooseAgain()
 		if a, t = e.acquire(now); a != nil {
-			p.lot.served(now.Sub(began))
+			p.lot.served(now.Sub(began), now)
 			e.parked, e.parkedIn = w, p.lot
 			return a, t, now, nil
 		}
@@ -191,7 +208,7 @@ func (w *parked) wait(timer *time.Timer) bool {
 func (e *Exchange) waiter() *parked {
 	w := &parked{call: make(chan struct{}, 1)}
 	w.Owner = w
-	w.Class = e.snap.classOf(e.principal.Tenant)
+	w.Class = e.classFor()
 	w.Tenant = e.principal.Tenant
 	if e.expected.InputTokens == 0 && e.body != nil {
 		e.prompt = promptOf(&e.call, e.body.B)
@@ -205,23 +222,43 @@ func (e *Exchange) waiter() *parked {
 	return w
 }
 
-// enter lets w wait, if there is room and a hope to be served in time.
-func (p *Pool) enter(w *parked, now time.Time) error {
+// enter lets w wait, if there is room and a hope to be served in time. Where the
+// room is used up by those that are less urgent, one of them makes way.
+func (p *Pool) enter(w *parked, chance float64, now time.Time) *helixflow.Error {
 	l := p.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ahead := time.Duration(l.queue.Work() / float64(len(p.endpoints)) * float64(time.Second))
+	n, ahead := l.aheadOf(w.Class, p)
 	most := p.queue.wait
 	if !w.Deadline.IsZero() {
 		most = min(most, w.Deadline.Sub(now))
 	}
-	if l.queue.Len() >= p.queue.size || ahead > most {
+	if n >= p.queue.size || ahead > most {
 		l.series.refused.Add(1)
 		return overloaded(ahead)
 	}
+	if w.Class.Sheds(p.saturation(w.Class, now), chance) {
+		l.series.shed.Add(1)
+		return shedError(ahead)
+	}
+	if l.queue.Len() >= p.queue.size {
+		l.displace(w.Class)
+	}
 	l.queue.Offer(&w.Waiter, now)
 	l.waiting.Add(1)
+	l.measure(p)
 	return nil
+}
+
+// displace sends a request away that is less urgent than class. The lock is held.
+func (l *lot) displace(class admission.Class) {
+	if w := l.queue.Displace(class); w != nil {
+		l.waiting.Add(-1)
+		l.series.shed.Add(1)
+		out := w.Owner.(*parked)
+		out.displaced.Store(true)
+		out.ring()
+	}
 }
 
 // leave takes w out, and reports false if it was called already.
@@ -233,6 +270,7 @@ func (p *Pool) leave(w *parked) bool {
 		return false
 	}
 	l.waiting.Add(-1)
+	l.measure(p)
 	return true
 }
 
@@ -243,11 +281,17 @@ func (p *Pool) again(w *parked) {
 	defer l.mu.Unlock()
 	l.queue.Again(&w.Waiter)
 	l.waiting.Add(1)
+	l.measure(p)
 }
 
-func (l *lot) served(waited time.Duration) {
+func (l *lot) served(waited time.Duration, now time.Time) {
 	l.series.served.Add(1)
 	l.series.waited.Add(int64(waited))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue.Len() > 0 { // else nobody waits whom it tells anything
+		l.pace.Given(now)
+	}
 }
 
 // expired is the error of a request that waited in vain.
@@ -261,7 +305,7 @@ func (p *Pool) expired(now, deadline time.Time) error {
 
 // overloaded is the error of a request that there is no room for; ahead is how
 // long those before it will take.
-func overloaded(ahead time.Duration) error {
+func overloaded(ahead time.Duration) *helixflow.Error {
 	seconds := min(max(math.Ceil(ahead.Seconds()), 1), 60)
 	jittered := seconds * (0.8 + 0.4*rand.Float64())
 	return &helixflow.Error{
@@ -294,7 +338,7 @@ func (l *Lots) QueueCounts() []metric.QueueCounts {
 	list := make([]metric.QueueCounts, 0, len(l.lots))
 	for name, p := range l.lots {
 		list = append(list, metric.QueueCounts{
-			Pool: name, Length: int(p.waiting.Load()), Refused: p.series.refused.Load(), Expired: p.series.expired.Load(),
+			Pool: name, Length: int(p.waiting.Load()), Refused: p.series.refused.Load(), Shed: p.series.shed.Load(), Expired: p.series.expired.Load(),
 			Served: p.series.served.Load(), Waited: time.Duration(p.series.waited.Load()),
 		})
 	}

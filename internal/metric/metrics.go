@@ -29,6 +29,7 @@ type Metrics struct {
 	clientDisconnects atomic.Uint64
 	streamTruncations atomic.Uint64
 	panics            atomic.Uint64
+	shed              [len(Classes)]atomic.Uint64
 	authFailures      [helixflow.NumAuthReasons]atomic.Uint64
 	authThrottled     atomic.Uint64
 	keyringKeys       atomic.Int64
@@ -134,6 +135,18 @@ func (m *Metrics) StreamTruncation() { m.streamTruncations.Add(1) }
 // Panic counts a panic that was caught.
 func (m *Metrics) Panic() { m.panics.Add(1) }
 
+// Classes are the classes of requests, the most urgent first.
+var Classes = [...]string{"system", "interactive", "default", "batch"}
+
+// Shed counts a request of a class that was refused to make room for others.
+func (m *Metrics) Shed(class string) {
+	for i := range Classes {
+		if Classes[i] == class {
+			m.shed[i].Add(1)
+		}
+	}
+}
+
 // AuthFailure counts a request whose credential was not accepted.
 func (m *Metrics) AuthFailure(r helixflow.AuthReason) {
 	if r < helixflow.NumAuthReasons {
@@ -175,6 +188,10 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.sample(clientDisconnects.name, m.clientDisconnects.Load())
 	t.family(streamTruncations)
 	t.sample(streamTruncations.name, m.streamTruncations.Load())
+	t.family(shedTotal)
+	for i := range m.shed {
+		t.sample(shedTotal.name, m.shed[i].Load(), "class", Classes[i])
+	}
 	m.idempotency.write(&t)
 	t.family(authFailures)
 	for r := range m.authFailures {

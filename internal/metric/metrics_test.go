@@ -84,6 +84,9 @@ func TestScrapeAtZero(t *testing.T) {
 		"helixflow_auth_throttled_total":                   0,
 		"helixflow_keyring_keys":                           0,
 	}
+	for _, class := range Classes {
+		want[`helixflow_requests_shed_total{class="`+class+`"}`] = 0
+	}
 	for r := helixflow.AuthAccepted + 1; r < helixflow.NumAuthReasons; r++ {
 		want[`helixflow_auth_failures_total{reason="`+r.String()+`"}`] = 0
 	}

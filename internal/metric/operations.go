@@ -27,10 +27,10 @@ type operations struct {
 // QueueCounts are how many requests wait for room in a pool, and what became of
 // those that did.
 type QueueCounts struct {
-	Pool                     string
-	Length                   int
-	Refused, Expired, Served uint64
-	Waited                   time.Duration // of those served, together
+	Pool                           string
+	Length                         int
+	Refused, Shed, Expired, Served uint64
+	Waited                         time.Duration // of those served, together
 }
 
 // Queues has the pools' queues written with each scrape.
@@ -49,6 +49,7 @@ func writeQueues(t *text, list []QueueCounts) {
 	t.family(queueRejections)
 	for _, q := range list {
 		t.sample(queueRejections.name, q.Refused, "pool", q.Pool, "reason", "full")
+		t.sample(queueRejections.name, q.Shed, "pool", q.Pool, "reason", "shed")
 		t.sample(queueRejections.name, q.Expired, "pool", q.Pool, "reason", "expired")
 	}
 	t.family(queueWait)

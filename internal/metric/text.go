@@ -47,7 +47,8 @@ var (
 	streamTruncations   = family{"helixflow_stream_truncations_total", "counter", "Streams a backend cut after the client had begun to read."}
 	limitRejections     = family{"helixflow_ratelimit_rejections_total", "counter", "Requests that a limit refused, or would have if it were no shadow; name is the configured one of the scope."}
 	queueLength         = family{"helixflow_queue_length", "gauge", "Requests that wait for room on a backend now."}
-	queueRejections     = family{"helixflow_queue_rejections_total", "counter", "Requests that found no room to wait (full), or waited in vain (expired)."}
+	queueRejections     = family{"helixflow_queue_rejections_total", "counter", "Requests that found no room to wait (full), waited in vain (expired), or stood back for others (shed)."}
+	shedTotal           = family{"helixflow_requests_shed_total", "counter", "Requests that were refused early to make room for others, by their tenant's class."}
 	queueWait           = family{"helixflow_queue_wait_seconds", "summary", "Time that requests waited which then found room."}
 	websocketsOpen      = family{"helixflow_websockets_open", "gauge", "Websockets that are open now."}
 	websocketsTotal     = family{"helixflow_websockets_total", "counter", "Websockets that have ended, by what ended them."}

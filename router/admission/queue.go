@@ -48,7 +48,6 @@ type Waiter struct {
 type Queue struct {
 	classes [NumClasses]class
 	n       int
-	work    float64
 	turns   uint64
 	places  uint64 // given away so far
 }
@@ -58,6 +57,8 @@ type Queue struct {
 type class struct {
 	active pile[*tenant]
 	all    map[string]*tenant
+	n      int
+	work   float64
 }
 
 // tenant is one tenant's waiting requests of one class.
@@ -68,10 +69,32 @@ type tenant struct {
 	at      int // place among the active ones, or -1
 }
 
-// Len is how many wait; Work is for how many seconds they would keep one backend
-// busy.
-func (q *Queue) Len() int      { return q.n }
-func (q *Queue) Work() float64 { return q.work }
+// Len is how many wait.
+func (q *Queue) Len() int { return q.n }
+
+// Ahead is how many wait that are as urgent as c or more so, and for how many
+// seconds they would keep one backend busy.
+func (q *Queue) Ahead(c Class) (n int, work float64) {
+	for i := range q.classes[:c+1] {
+		n += q.classes[i].n
+		work += q.classes[i].work
+	}
+	return n, work
+}
+
+// Displace takes out a request that is less urgent than c, one of the least urgent
+// and of those that would go late; nil if there is none.
+func (q *Queue) Displace(c Class) *Waiter {
+	for i := NumClasses - 1; i > c; i-- {
+		if active := q.classes[i].active; len(active) > 0 {
+			waiters := active[len(active)-1].waiters
+			w := waiters[len(waiters)-1]
+			q.remove(w)
+			return w
+		}
+	}
+	return nil
+}
 
 // Offer lets w wait from now on.
 func (q *Queue) Offer(w *Waiter, now time.Time) {
@@ -88,9 +111,11 @@ func (q *Queue) Offer(w *Waiter, now time.Time) {
 
 func (q *Queue) add(w *Waiter) {
 	heap.Push(&w.tenant.waiters, w)
-	q.classes[w.Class].settle(w.tenant)
+	c := &q.classes[w.Class]
+	c.settle(w.tenant)
+	c.n++
+	c.work += w.Work
 	q.n++
-	q.work += w.Work
 }
 
 // settle puts a tenant where it belongs among the active ones.
@@ -175,14 +200,15 @@ func (q *Queue) Charge(w *Waiter, tokens float64) {
 // remove takes w out. A tenant is compared by its first waiter, so one whose only
 // waiter it is leaves the active ones first.
 func (q *Queue) remove(w *Waiter) {
-	t := w.tenant
+	t, c := w.tenant, &q.classes[w.Class]
 	if len(t.waiters) == 1 {
-		heap.Remove(&q.classes[w.Class].active, t.at)
+		heap.Remove(&c.active, t.at)
 	}
 	heap.Remove(&t.waiters, w.at)
-	q.classes[w.Class].settle(t)
+	c.settle(t)
+	c.n--
+	c.work = math.Max(c.work-w.Work, 0)
 	q.n--
-	q.work = math.Max(q.work-w.Work, 0)
 }
 
 // tenant returns the tenant of a name. When too many are remembered, those that

@@ -30,7 +30,7 @@ func TestQueueOrder(t *testing.T) {
 		assert.Equal(t, len(list), q.Len())
 		assert.Equal(t, want, order(&q, now))
 		assert.Zero(t, q.Len())
-		assert.Zero(t, q.Work())
+		assert.Zero(t, work(&q))
 	}
 	w := func(class Class, tenant string, cost float64) *Waiter {
 		return &Waiter{Class: class, Tenant: tenant, Cost: cost, Work: cost}
@@ -160,7 +160,7 @@ func TestQueueKeepsCount(t *testing.T) {
 		for q.Next(now) != nil {
 		}
 		require.Zero(t, q.Len())
-		require.InDelta(t, 0, q.Work(), 1e-9)
+		require.InDelta(t, 0, work(&q), 1e-9)
 	}
 }
 
@@ -172,4 +172,39 @@ func TestQueueForgetsIdleTenants(t *testing.T) {
 		q.Next(now)
 	}
 	assert.LessOrEqual(t, len(q.classes[System].all), maxIdle+1)
+}
+
+func work(q *Queue) float64 {
+	_, w := q.Ahead(NumClasses - 1)
+	return w
+}
+
+// TestQueueDisplaces: who makes way for a more urgent one, and who is ahead of whom.
+func TestQueueDisplaces(t *testing.T) {
+	now := time.Now()
+	var q Queue
+	assert.Nil(t, q.Displace(System))
+	for _, w := range []*Waiter{
+		{Class: Default, Tenant: "d", Work: 2}, {Class: Batch, Tenant: "early", Cost: 1, Work: 4},
+		{Class: Batch, Tenant: "late", Cost: 1, Work: 8}, {Class: Interactive, Tenant: "i", Work: 1},
+	} {
+		q.Offer(w, now)
+	}
+	f := func(c Class, wantN int, wantWork float64) {
+		t.Helper()
+		n, work := q.Ahead(c)
+		assert.Equal(t, wantN, n)
+		assert.InDelta(t, wantWork, work, 1e-9)
+	}
+	f(System, 0, 0)
+	f(Interactive, 1, 1)
+	f(Default, 2, 3)
+	f(Batch, 4, 15)
+	assert.Nil(t, q.Displace(Batch), "nobody is less urgent")
+	assert.Equal(t, "late", q.Displace(Default).Tenant)
+	assert.Equal(t, "early", q.Displace(Interactive).Tenant)
+	assert.Equal(t, "d", q.Displace(Interactive).Tenant)
+	assert.Nil(t, q.Displace(Interactive))
+	f(Batch, 1, 1)
+	assert.Equal(t, "i", order(&q, now))
 }

@@ -43,6 +43,7 @@
 //	    -has TEXT ask again until the body has it   -for D  but no longer than this, 5 s
 //	    -n N     so often, on one connection; stdout is then a count per outcome
 //	    -bg ID   return after the first byte of body; "join ID" gives the rest
+//	    -sent    with -bg: return at once
 //	refused STATUS TYPE CODE [PARAM]     the last answer is exactly this OpenAI error object
 //	raw [-tls] [-half] [-wait D] [-until TEXT] ADDR FILE...  send these bytes, print what comes back, then [closed], [reset] or [open]
 //	    in a head LF becomes CRLF, ${VAR} is filled in, @LEN is the length of the body

@@ -27,6 +27,7 @@ import (
 // httpFlags are the flags of the http command.
 type httpFlags struct {
 	key, fill, bg, out string
+	sent               bool
 	cert               string
 	has                string
 	header, form       list
@@ -49,6 +50,7 @@ func (w *world) http(ts *testscript.TestScript, neg bool, args []string) {
 		f.StringVar(&o.key, "key", o.key, "")
 		f.StringVar(&o.fill, "fill", "", "")
 		f.StringVar(&o.bg, "bg", "", "")
+		f.BoolVar(&o.sent, "sent", false, "")
 		f.StringVar(&o.out, "o", "", "")
 		f.StringVar(&o.has, "has", "", "")
 		f.DurationVar(&o.patience, "for", o.patience, "")
@@ -202,7 +204,9 @@ func (w *world) background(ts *testscript.TestScript, c *client, o httpFlags, r 
 		p.answer, p.err = c.ask(r, begun)
 	}()
 	w.pending[o.bg] = p
-	<-begun // the deadline bounds it
+	if !o.sent {
+		<-begun // the deadline bounds it
+	}
 }
 
 func (w *world) join(ts *testscript.TestScript, neg bool, args []string) {
