@@ -185,8 +185,10 @@ func TestQueueDisplaces(t *testing.T) {
 	var q Queue
 	assert.Nil(t, q.Displace(System))
 	for _, w := range []*Waiter{
-		{Class: Default, Tenant: "d", Work: 2}, {Class: Batch, Tenant: "early", Cost: 1, Work: 4},
-		{Class: Batch, Tenant: "late", Cost: 1, Work: 8}, {Class: Interactive, Tenant: "i", Work: 1},
+		{Class: Default, Tenant: "d", Work: 2},
+		{Class: Batch, Tenant: "early", Cost: 1, Work: 4},
+		{Class: Batch, Tenant: "late", Cost: 1, Work: 8},
+		{Class: Interactive, Tenant: "i", Work: 1},
 	} {
 		q.Offer(w, now)
 	}
