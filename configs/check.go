@@ -19,6 +19,7 @@ func check(r *reader, c *Config) {
 	checkModels(r, c)
 	checkLimits(r, c)
 	checkPassthrough(r, c)
+	checkRedis(r, &c.Redis)
 	checkLog(r, &c.Log)
 }
 

@@ -27,6 +27,7 @@ func Default() *Config {
 		},
 		Auth:   Auth{Order: []string{"key", "jwt", "mtls"}, FailuresPerMinute: 20},
 		Limits: defaultLimits(),
+		Redis:  Redis{Timeout: 20 * time.Millisecond, ConnectTimeout: time.Second, Prefix: "helixflow"},
 		Log:    Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},
 	}
 }

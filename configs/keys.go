@@ -47,6 +47,7 @@ func rootKeys(c *Config) object {
 		{name: "models", value: list[Model]{&c.Models, "model", modelID, defaultModel, modelKeys, 1, 0}, doc: "The public names of models, and where they lead.", required: true},
 		{name: "passthrough", value: list[Passthrough]{&c.Passthrough, "passthrough", passthroughID, defaultPassthrough, passthroughKeys, 0, maxPassthrough}, doc: "What is off unless listed here."},
 		{name: "limits", value: limitKeys(&c.Limits), doc: "What all requests together may use."},
+		{name: "redis", value: redisKeys(&c.Redis), doc: "The Redis that several routers share their limits through; without one each counts for itself."},
 		{name: "log", value: logKeys(&c.Log), doc: "The operational log, and the access log."},
 	}
 }
@@ -299,6 +300,18 @@ func passthroughKeys(p *Passthrough) object {
 		{name: "pool", value: text{&p.Pool}, doc: "Where it goes. Without one, /v1/realtime and /v1/responses turn on the websockets there, which the model routes."},
 		{name: "shared", value: boolean{&p.Shared}, doc: "What is below it belongs to every tenant: no ids are checked."},
 		{name: "timeouts", value: timeoutKeys(&p.Timeouts), doc: "Bounds on the phases of one request."},
+	}
+}
+
+func redisKeys(c *Redis) object {
+	return object{
+		{name: "url", value: secretText{&c.URL}, doc: "redis://[user[:password]@]host[:port][/database], or rediss:// for TLS; every router for itself when empty."},
+		{name: "password", value: secretText{&c.Password}, doc: "Where the url has none; ${NAME} or file:PATH keep it out of this file."},
+		{name: "tls", value: clientTLSKeys(&c.TLS, "its certificate"), doc: "How to trust, and be trusted by, a rediss:// server."},
+		{name: "timeout", value: duration{&c.Timeout, time.Millisecond, time.Second}, doc: "How long one operation may take; a request that has to ask waits no longer than this."},
+		{name: "connect_timeout", value: duration{&c.ConnectTimeout, 10 * time.Millisecond, 10 * time.Second}, doc: "How long a connection may take to open."},
+		{name: "pool_size", value: count{&c.PoolSize, 0, 1000}, doc: "Connections at most; 0 is four for each processor."},
+		{name: "prefix", value: text{&c.Prefix}, doc: "What the names of its keys begin with: routers with the same one share their limits."},
 	}
 }
 

@@ -5,6 +5,6 @@ package configs
 // enters the table in keys.go.
 
 var planned = map[string][]string{
-	"":         {"cache", "redis", "cluster", "ledger", "store", "version"},
+	"":         {"cache", "cluster", "ledger", "store", "version"},
 	"models[]": {"cache"},
 }

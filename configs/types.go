@@ -28,7 +28,8 @@ type Config struct {
 
 	Passthrough []Passthrough // what is off unless it stands here
 
-	Log Log
+	Redis Redis
+	Log   Log
 }
 
 // Server is the listeners and what they accept.
@@ -410,6 +411,17 @@ type Passthrough struct {
 
 // IsWebsocket reports whether it turns on websockets.
 func (p *Passthrough) IsWebsocket() bool { return p.Pool == "" }
+
+// Redis is what several routers share their limits through.
+type Redis struct {
+	URL            secret.Text   // redis:// or rediss://, perhaps with user and password; empty (default): every router for itself
+	Password       secret.Text   // where URL has none
+	TLS            ClientTLS     // of rediss://
+	Timeout        time.Duration // default 20ms: of one operation
+	ConnectTimeout time.Duration // default 1s
+	PoolSize       int           // connections; 0 (default): four for each processor
+	Prefix         string        // default "helixflow": of the names of keys
+}
 
 // Log is the operational log, and the access log beside it.
 type Log struct {

@@ -29,7 +29,8 @@ type purse struct{ window atomic.Pointer[window] }
 type window struct {
 	per      Per
 	from, to int64 // Unix seconds
-	used     atomic.Int64
+	used     atomic.Int64 // by this process alone
+	lease    atomic.Pointer[Lease]
 }
 
 // now is the window that t falls in. What was spent in an earlier one is gone,

@@ -72,10 +72,23 @@ func (r *Rate) amount(span int64) int64 {
 // take takes amount at now. If that is too much, it takes nothing and returns
 // how long to wait; never if waiting does not help.
 func (g *gcra) take(r *Rate, amount, now int64) (wait time.Duration, ok bool) {
-	need, room := r.span(amount), r.room
 	if r.Limit <= 0 || amount > r.Burst {
 		return never, false
 	}
+	return g.takeSpan(r.span(amount), r.room, now)
+}
+
+// takeShare takes amount of one n-th of the rate. What is more than the share's
+// burst passes when nothing else is taken.
+func (g *gcra) takeShare(r *Rate, amount, n, now int64) (wait time.Duration, ok bool) {
+	if r.Limit <= 0 || amount > r.Burst {
+		return never, false
+	}
+	need := r.span(amount * n)
+	return g.takeSpan(need, max(r.room, need), now)
+}
+
+func (g *gcra) takeSpan(need, room, now int64) (wait time.Duration, ok bool) {
 	for {
 		old := g.tat.Load()
 		next := max(old, now) + need
@@ -86,6 +99,11 @@ func (g *gcra) take(r *Rate, amount, now int64) (wait time.Duration, ok bool) {
 			return 0, true
 		}
 	}
+}
+
+// wait is how long it is until amount could be taken; not above zero: it could be.
+func (g *gcra) wait(r *Rate, amount, now int64) int64 {
+	return max(g.tat.Load()-now, 0) + r.span(amount) - r.room
 }
 
 // add takes amount whatever is left, into debt if need be; a negative amount

@@ -78,8 +78,10 @@ type Scope struct {
 	Level Level
 	Name  string // of a tenant's use of a model: both, with a space between
 
+	book     *Book
 	rules    atomic.Pointer[Rules]
 	rates    [DailyTokens + 1]gcra
+	leases   [Money]atomic.Pointer[Lease] // of what is shared; those of money are in the purse
 	inflight atomic.Int64
 	purse    purse
 	refused  [NumKinds][2]atomic.Uint64 // and those that shadow rules would have
@@ -100,6 +102,7 @@ type Standing struct {
 	Limit int64
 	Left  int64         // may be below zero: debt
 	Reset time.Duration // until all of it is there again
+	Lease *LeaseState   // of what is shared; else nil
 }
 
 // Standings appends what is left of each of the scope's limits.
@@ -108,20 +111,40 @@ func (s *Scope) Standings(dst []Standing, now time.Time) []Standing {
 	if r == nil {
 		return dst
 	}
+	at := ticks(now)
 	for k := Requests; k <= DailyTokens; k++ {
 		if rate := r.rate(k); rate != nil {
-			left, full := s.rates[k].left(rate, ticks(now))
-			dst = append(dst, Standing{Kind: k, Limit: rate.Limit, Left: left, Reset: full})
+			dst = append(dst, s.standing(k, rate, at))
 		}
 	}
 	if r.Concurrent != nil {
-		dst = append(dst, Standing{Kind: Concurrent, Limit: *r.Concurrent, Left: *r.Concurrent - s.inflight.Load()})
+		st := Standing{Kind: Concurrent, Limit: *r.Concurrent, Left: *r.Concurrent - s.inflight.Load()}
+		if l := s.lease(Concurrent); l != nil {
+			st.Left, st.Lease = l.rest(*r.Concurrent, at), l.state(at)
+		}
+		dst = append(dst, st)
 	}
 	if b := r.Budget; b != nil {
 		w := s.purse.now(b.Per, now)
-		dst = append(dst, Standing{Kind: Money, Limit: b.MicroUSD, Left: b.MicroUSD - w.used.Load(), Reset: w.untilEnd(now)})
+		st := Standing{Kind: Money, Limit: b.MicroUSD, Left: b.MicroUSD - w.used.Load(), Reset: w.untilEnd(now)}
+		if l := w.leaseOf(s); l != nil {
+			st.Left, st.Lease = l.rest(b.MicroUSD, at), l.state(at)
+		}
+		dst = append(dst, st)
 	}
 	return dst
+}
+
+// standing is what is left of a rate.
+func (s *Scope) standing(k Kind, r *Rate, now int64) Standing {
+	st := Standing{Kind: k, Limit: r.Limit}
+	if l := s.lease(k); l != nil {
+		st.Left, st.Reset = l.left(r, now)
+		st.Lease = l.state(now)
+		return st
+	}
+	st.Left, st.Reset = s.rates[k].left(r, now)
+	return st
 }
 
 // epoch is what ticks count from, so that no step of the wall clock is seen.
@@ -132,6 +155,8 @@ func ticks(t time.Time) int64 { return int64(t.Sub(epoch)) }
 // Book is the memory of all scopes, and of what is known about models. The zero
 // value is an empty one. Safe for concurrent use.
 type Book struct {
+	commons atomic.Pointer[Commons] // nil: nothing is shared
+
 	mu         sync.Mutex // guards the fields below
 	scopes     map[identity]*Scope
 	estimators map[string]*Estimator
@@ -153,7 +178,7 @@ func (b *Book) Scope(l Level, name string) *Scope {
 	id := identity{l, name}
 	s := b.scopes[id]
 	if s == nil {
-		s = &Scope{Level: l, Name: strings.Clone(name)}
+		s = &Scope{Level: l, Name: strings.Clone(name), book: b}
 		b.scopes[id] = s
 	}
 	return s

@@ -18,6 +18,8 @@ type Refusal struct {
 	Limit int64         // of the rule, in its unit
 	Asked int64         // what was asked for
 	Wait  time.Duration // until it may be asked again; negative: that will never help
+
+	Lacks *Lease // not refused yet: the lease has to be asked for Asked, then the same call made again
 }
 
 // Ticket is what one request holds. The zero Ticket holds nothing.
@@ -25,6 +27,8 @@ type Ticket struct {
 	holds    [maxScopes]hold
 	n        int
 	reserved Demand
+	began    int64 // the tick of the first arrival
+	alone    bool  // no lease is asked any more
 }
 
 // hold is what is held of one scope, by the rules of the time it was taken.
@@ -33,33 +37,48 @@ type hold struct {
 	rules  *Rules
 	window *window
 	taken  [NumKinds]bool
+	passed [NumKinds]bool   // taken, or let pass
+	leases [NumKinds]*Lease // what it was taken from; nil: this process's own
 }
 
 // Arrive takes the request rate of scopes, all or none; it may be called again,
 // when more of them are known. A nil scope has no limits. If it refuses, what an
-// earlier call took is given back too.
+// earlier call took is given back too; if it lacks a lease, all is kept.
 func (t *Ticket) Arrive(now time.Time, scopes ...*Scope) (Refusal, bool) {
+	if t.n == 0 {
+		t.began = ticks(now)
+	}
 	for _, s := range scopes {
 		h := t.hold(s)
 		if h == nil {
 			continue
 		}
-		if no, ok := h.take(Requests, 1, now); !ok {
-			t.giveBack(now)
-			return no, false
+		if no, ok := h.take(Requests, 1, now, t.alone); !ok {
+			return no, t.refuse(no, now)
 		}
 	}
 	return Refusal{}, true
 }
 
+// refuse gives everything back, unless a lease is lacking.
+func (t *Ticket) refuse(no Refusal, now time.Time) (ok bool) {
+	if no.Lacks == nil {
+		t.giveBack(now)
+	}
+	return false
+}
+
+// GoAlone has the ticket take from this replica's shares where leases are
+// lacking.
+func (t *Ticket) GoAlone() { t.alone = true }
+
 // Admit takes everything else of the scopes that have arrived, all or none. If it
-// refuses, what Arrive took is given back too.
+// refuses, what Arrive took is given back too; if it lacks a lease, all is kept.
 func (t *Ticket) Admit(now time.Time, d Demand) (Refusal, bool) {
 	t.reserved = d
 	for i := range t.holds[:t.n] {
-		if no, ok := t.holds[i].takeRest(d, now); !ok {
-			t.giveBack(now)
-			return no, false
+		if no, ok := t.holds[i].takeRest(d, now, t.alone); !ok {
+			return no, t.refuse(no, now)
 		}
 	}
 	return Refusal{}, true
@@ -69,6 +88,11 @@ func (t *Ticket) Admit(now time.Time, d Demand) (Refusal, bool) {
 func (t *Ticket) hold(s *Scope) *hold {
 	if s == nil {
 		return nil
+	}
+	for i := range t.holds[:t.n] {
+		if t.holds[i].scope == s {
+			return &t.holds[i]
+		}
 	}
 	r := s.rules.Load()
 	if r == nil {
@@ -80,45 +104,55 @@ func (t *Ticket) hold(s *Scope) *hold {
 	return h
 }
 
-func (h *hold) takeRest(d Demand, now time.Time) (Refusal, bool) {
+func (h *hold) takeRest(d Demand, now time.Time, alone bool) (Refusal, bool) {
 	for _, want := range [...]struct {
 		kind   Kind
 		amount int64
 	}{{Concurrent, 1}, {Tokens, d.Tokens}, {DailyTokens, d.Tokens}, {Money, d.MicroUSD}} {
-		if no, ok := h.take(want.kind, want.amount, now); !ok {
+		if no, ok := h.take(want.kind, want.amount, now, alone); !ok {
 			return no, false
 		}
 	}
 	return Refusal{}, true
 }
 
-// take takes amount of one limit, if there is one.
-func (h *hold) take(k Kind, amount int64, now time.Time) (Refusal, bool) {
-	limit, wait, ok := int64(0), time.Duration(0), true
+// take takes amount of one limit, if there is one and it has not been taken.
+func (h *hold) take(k Kind, amount int64, now time.Time, alone bool) (Refusal, bool) {
+	if h.passed[k] {
+		return Refusal{}, true
+	}
+	h.passed[k] = true
+	var limit int64
+	var wait time.Duration
+	var v verdict
 	switch k {
 	case Concurrent:
 		if h.rules.Concurrent == nil {
 			return Refusal{}, true
 		}
-		limit, wait, ok = *h.rules.Concurrent, time.Second, h.scope.enter(*h.rules.Concurrent)
+		limit = *h.rules.Concurrent
+		wait, v = h.takeSlot(limit, now, alone)
 	case Money:
-		b := h.rules.Budget
-		if b == nil {
+		if h.rules.Budget == nil {
 			return Refusal{}, true
 		}
-		h.window = h.scope.purse.now(b.Per, now)
-		limit, wait, ok = b.MicroUSD, h.window.untilEnd(now), h.window.take(b, amount)
+		limit = h.rules.Budget.MicroUSD
+		wait, v = h.takeMoney(amount, now, alone)
 	default:
 		r := h.rules.rate(k)
 		if r == nil {
 			return Refusal{}, true
 		}
 		limit = r.Limit
-		wait, ok = h.scope.rates[k].take(r, amount, ticks(now))
+		wait, v = h.takeRate(k, r, amount, now, alone)
 	}
-	if ok {
+	if v == taken {
 		h.taken[k] = true
 		return Refusal{}, true
+	}
+	if v == lacking {
+		h.passed[k] = false
+		return Refusal{Scope: h.scope, Kind: k, Limit: limit, Asked: amount, Lacks: h.leases[k]}, false
 	}
 	if h.rules.Shadow {
 		h.scope.refused[k][1].Add(1)
@@ -129,6 +163,41 @@ func (h *hold) take(k Kind, amount int64, now time.Time) (Refusal, bool) {
 		wait = -1
 	}
 	return Refusal{Scope: h.scope, Kind: k, Limit: limit, Asked: amount, Wait: wait}, false
+}
+
+func (h *hold) takeRate(k Kind, r *Rate, amount int64, now time.Time, alone bool) (wait time.Duration, v verdict) {
+	if l := h.scope.lease(k); l != nil {
+		h.leases[k] = l
+		return l.takeRate(r, amount, ticks(now), alone)
+	}
+	wait, ok := h.scope.rates[k].take(r, amount, ticks(now))
+	return wait, verdictOf(ok)
+}
+
+func (h *hold) takeSlot(limit int64, now time.Time, alone bool) (wait time.Duration, v verdict) {
+	if l := h.scope.lease(Concurrent); l != nil {
+		h.leases[Concurrent] = l
+		return l.takeSlot(limit, ticks(now), alone)
+	}
+	return time.Second, verdictOf(h.scope.enter(limit))
+}
+
+func (h *hold) takeMoney(amount int64, now time.Time, alone bool) (wait time.Duration, v verdict) {
+	b := h.rules.Budget
+	h.window = h.scope.purse.now(b.Per, now)
+	wait = h.window.untilEnd(now)
+	if l := h.window.leaseOf(h.scope); l != nil {
+		h.leases[Money] = l
+		return wait, l.takeMoney(b, amount, ticks(now), alone)
+	}
+	return wait, verdictOf(h.window.take(b, amount))
+}
+
+func verdictOf(ok bool) verdict {
+	if ok {
+		return taken
+	}
+	return refused
 }
 
 // enter counts one request in, if there is room.
@@ -149,9 +218,9 @@ func (t *Ticket) giveBack(now time.Time) {
 	for i := range t.holds[:t.n] {
 		h := &t.holds[i]
 		if h.taken[Requests] {
-			h.scope.rates[Requests].add(h.rules.Requests, -1, ticks(now))
+			h.correct(Requests, -1, t.began, ticks(now))
 		}
-		h.settle(t.reserved, Demand{}, now)
+		h.settle(t.reserved, Demand{}, t.began, ticks(now))
 	}
 	*t = Ticket{}
 }
@@ -160,23 +229,40 @@ func (t *Ticket) giveBack(now time.Time) {
 // into debt if need be. Further calls do nothing.
 func (t *Ticket) Settle(now time.Time, used Demand) {
 	for i := range t.holds[:t.n] {
-		t.holds[i].settle(t.reserved, used, now)
+		t.holds[i].settle(t.reserved, used, t.began, ticks(now))
 	}
 	*t = Ticket{}
 }
 
-func (h *hold) settle(reserved, used Demand, now time.Time) {
+func (h *hold) settle(reserved, used Demand, began, now int64) {
 	for k := Tokens; k <= DailyTokens; k++ {
 		if h.taken[k] {
-			h.scope.rates[k].add(h.rules.rate(k), used.Tokens-reserved.Tokens, ticks(now))
+			h.correct(k, used.Tokens-reserved.Tokens, began, now)
 		}
 	}
 	if h.taken[Concurrent] {
-		h.scope.inflight.Add(-1)
+		if l := h.leases[Concurrent]; l != nil {
+			l.leave()
+		} else {
+			h.scope.inflight.Add(-1)
+		}
 	}
 	if h.taken[Money] {
-		h.window.used.Add(used.MicroUSD - reserved.MicroUSD)
+		if l := h.leases[Money]; l != nil {
+			l.correct(nil, used.MicroUSD-reserved.MicroUSD, began, now)
+		} else {
+			h.window.used.Add(used.MicroUSD - reserved.MicroUSD)
+		}
 	}
+}
+
+// correct books that more or less of a rate was used than was taken.
+func (h *hold) correct(k Kind, diff, began, now int64) {
+	if l := h.leases[k]; l != nil {
+		l.correct(h.rules.rate(k), diff, began, now)
+		return
+	}
+	h.scope.rates[k].add(h.rules.rate(k), diff, now)
 }
 
 // Reserved is what the ticket holds.
@@ -191,12 +277,21 @@ func (t *Ticket) Tightest(k Kind, now time.Time) (tight Standing, ok bool) {
 		if r == nil || h.rules.Shadow {
 			continue
 		}
-		left, full := h.scope.rates[k].left(r, ticks(now))
-		if !ok || left < tight.Left {
-			tight, ok = Standing{Kind: k, Limit: r.Limit, Left: left, Reset: full}, true
+		if st := h.standing(k, r, ticks(now)); !ok || st.Left < tight.Left {
+			tight, ok = st, true
 		}
 	}
 	return tight, ok
+}
+
+func (h *hold) standing(k Kind, r *Rate, now int64) Standing {
+	st := Standing{Kind: k, Limit: r.Limit}
+	if l := h.leases[k]; l != nil {
+		st.Left, st.Reset = l.left(r, now)
+	} else {
+		st.Left, st.Reset = h.scope.rates[k].left(r, now)
+	}
+	return st
 }
 
 // Counts reports whether any rule is about tokens or money, so that they have to

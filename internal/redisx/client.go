@@ -1,0 +1,222 @@
+package redisx
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/helixflow/helixflow/internal/secret"
+)
+
+// Options say which Redis, and how long to wait for it.
+type Options struct {
+	URL            secret.Text   // redis://[user[:password]@]host[:port][/database], or rediss:// for TLS
+	Password       secret.Text   // where the URL has none
+	TLS            *tls.Config   // for rediss; nil trusts the system's authorities
+	Timeout        time.Duration // of an operation, a connection taken or made included
+	ConnectTimeout time.Duration // of a connection, which an operation does not wait for longer than its Timeout
+	PoolSize       int           // connections; 0: four for each processor
+	Prefix         string        // of the names of keys
+	Log            *slog.Logger
+}
+
+// connsPerCore is how many connections are worth it.
+const connsPerCore = 4
+
+// Client talks to one Redis. See the package's text for what it promises.
+type Client struct {
+	rdb     *redis.Client
+	address string
+	prefix  string
+	timeout time.Duration
+	breaker breaker
+	counts  counts
+	log     *slog.Logger
+}
+
+// Open returns a client; it connects when it is first used.
+func Open(o Options) (*Client, error) {
+	ro, err := connection(o.URL.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	if !o.Password.Empty() {
+		ro.Password = o.Password.Reveal()
+	}
+	if ro.TLSConfig != nil && o.TLS != nil {
+		ro.TLSConfig = o.TLS
+	}
+	ro.PoolSize = o.PoolSize
+	if ro.PoolSize == 0 {
+		ro.PoolSize = connsPerCore * runtime.GOMAXPROCS(0)
+	}
+	ro.DialTimeout, ro.ReadTimeout, ro.WriteTimeout, ro.PoolTimeout = o.ConnectTimeout, o.Timeout, o.Timeout, o.Timeout
+	ro.ContextTimeoutEnabled = true
+	ro.MaxRetries, ro.DialerRetries = -1, 1 // what is tried again is for the caller to decide
+	ro.ConnMaxIdleTime = 5 * time.Minute
+	ro.Protocol = 2
+	ro.DisableIdentity = true
+	ro.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	redis.SetLogger(quiet{o.Log}) // the library has one for all its clients
+	return &Client{rdb: redis.NewClient(ro), address: ro.Addr, prefix: o.Prefix, timeout: o.Timeout, log: o.Log}, nil
+}
+
+// quiet keeps the library's own lines for those who debug.
+type quiet struct{ log *slog.Logger }
+
+// Printf is what the library calls.
+func (q quiet) Printf(ctx context.Context, format string, args ...any) {
+	if q.log.Enabled(ctx, slog.LevelDebug) {
+		q.log.Debug("redis library", "text", fmt.Sprintf(format, args...))
+	}
+}
+
+// connection reads a URL. Its errors do not repeat it: there may be a password
+// in it.
+func connection(text string) (*redis.Options, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("cannot read the URL of redis: it is no URL")
+	}
+	o := &redis.Options{Username: u.User.Username()}
+	o.Password, _ = u.User.Password()
+	switch u.Scheme {
+	case "redis":
+	case "rediss":
+		o.TLSConfig = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
+	default:
+		return nil, errors.New("cannot read the URL of redis: it starts with neither redis:// nor rediss://")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "6379"
+	}
+	o.Addr = net.JoinHostPort(u.Hostname(), port)
+	if db := strings.TrimPrefix(u.Path, "/"); db != "" {
+		if o.DB, err = strconv.Atoi(db); err != nil || o.DB < 0 {
+			return nil, errors.New("cannot read the URL of redis: what follows the host is no number of a database")
+		}
+	}
+	return o, nil
+}
+
+// Address is the host and port it talks to.
+func (c *Client) Address() string { return c.address }
+
+// Key returns the name of a key below the configured prefix. Names that share
+// what stands in braces live in one hash slot.
+func (c *Client) Key(name string) string { return c.prefix + ":" + name }
+
+// Get returns the value of a key; nil where there is none. The caller owns it.
+func (c *Client) Get(ctx context.Context, key string) (value []byte, err error) {
+	err = c.do(ctx, func(ctx context.Context) (err error) {
+		value, err = c.rdb.Get(ctx, key).Bytes()
+		if errors.Is(err, redis.Nil) {
+			return nil
+		}
+		return err
+	})
+	return value, err
+}
+
+// Set gives a key a value, for ttl; 0 is for good.
+func (c *Client) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return c.do(ctx, func(ctx context.Context) error { return c.rdb.Set(ctx, key, value, ttl).Err() })
+}
+
+// Del deletes keys, of which some may not be there.
+func (c *Client) Del(ctx context.Context, keys ...string) error {
+	return c.do(ctx, func(ctx context.Context) error { return c.rdb.Del(ctx, keys...).Err() })
+}
+
+// Script is a Lua script, which a Redis is sent once and then named by its digest.
+type Script struct{ script *redis.Script }
+
+// NewScript returns the script with this text.
+func NewScript(text string) *Script { return &Script{redis.NewScript(text)} }
+
+// Run runs a script on a key and has read take the list of whole numbers that it
+// answers. Any other answer, and one that read does not believe, is Garbled.
+func (c *Client) Run(ctx context.Context, s *Script, key string, read func(numbers []int64) (believed bool), args ...any) error {
+	return c.do(ctx, func(ctx context.Context) error {
+		reply, err := s.script.Run(ctx, c.rdb, []string{key}, args...).Result()
+		if err != nil {
+			return err
+		}
+		numbers, err := wholeNumbers(reply)
+		if err == nil && !read(numbers) {
+			err = errGarbled
+		}
+		return err
+	})
+}
+
+// wholeNumbers reads the answer of a script.
+func wholeNumbers(reply any) ([]int64, error) {
+	list, ok := reply.([]any)
+	if !ok {
+		return nil, errGarbled
+	}
+	numbers := make([]int64, len(list))
+	for i := range list {
+		if numbers[i], ok = list[i].(int64); !ok {
+			return nil, errGarbled
+		}
+	}
+	return numbers, nil
+}
+
+// Down reports whether the breaker is open: operations fail at once.
+func (c *Client) Down() bool { return c.breaker.state(time.Now()) == StateOpen }
+
+// Close closes the connections.
+func (c *Client) Close() {
+	_ = c.rdb.Close()
+}
+
+// do runs one operation, if the breaker lets it.
+func (c *Client) do(ctx context.Context, operation func(context.Context) error) error {
+	if !c.breaker.allow(time.Now()) {
+		c.counts.failed[Skipped].Add(1)
+		return &Error{Kind: Skipped, address: c.address}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	c.counts.operations.Add(1)
+	err := operation(ctx)
+	if err == nil {
+		c.succeeded()
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		c.breaker.abandon()
+		return &Error{Kind: Cancelled, address: c.address}
+	}
+	return c.failed(err)
+}
+
+func (c *Client) succeeded() {
+	if c.breaker.succeed() {
+		c.log.Info("redis answers again", "address", c.address)
+	}
+}
+
+func (c *Client) failed(err error) error {
+	e := &Error{Kind: kindOf(err), address: c.address, detail: detailOf(err)}
+	c.counts.failed[e.Kind].Add(1)
+	if c.breaker.fail(time.Now()) {
+		c.log.Warn("redis is left alone for a while", "error", e)
+	}
+	return e
+}

@@ -1,0 +1,241 @@
+package admission
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// lifetime is how long a replica uses a lease without an exchange. What keeps
+	// the leases holds it twice as long before it counts it as used up.
+	lifetime = int64(500 * time.Millisecond)
+	// renewal is after how long one that is in use is exchanged.
+	renewal = lifetime / 2
+	// pause is the least time between two exchanges of what is scarce.
+	pause = int64(100 * time.Millisecond)
+	// foresight is how much is asked for: what was used of late in such a time.
+	foresight = 200 * time.Millisecond
+	// memory is how long what another replica may have changed is believed.
+	memory = int64(time.Second)
+	// graceShare is the part of a budget that a replica spends on its own account.
+	graceShare = 100
+)
+
+// Lease is a replica's part of a limit that several share: a credit that was
+// granted to it, from which it takes without asking. Whoever talks to where the
+// limit is kept makes a Bid and answers it by Grant or Fail, one at a time; until
+// one is granted after a failure the lease is alone, and takes from the replica's
+// share of the limit.
+type Lease struct {
+	Exchanging sync.Mutex // held from a Bid to its answer
+
+	commons *Commons
+	scope   *Scope
+	kind    Kind
+	window  *window // of money
+	name    string
+
+	credit  atomic.Int64 // what may be taken; of slots below zero while more are used than leased
+	given   atomic.Int64 // all credit there ever was, less what was handed back
+	owed    atomic.Int64 // used otherwise than from credit: debts, less what was handed back
+	waiting atomic.Int64 // what requests wait for
+	until   atomic.Int64 // the credit counts, in ticks
+	asked   atomic.Int64 // when the last bid that was granted was made
+	again   atomic.Int64 // before which another one is of no use
+	known   atomic.Int64 // what is used and leased by all, as of then; of rates it is in the scope's gcra
+	grace   atomic.Int64 // money spent while alone
+	alone   atomic.Bool
+	stirred atomic.Bool
+
+	// The fields below are guarded by Exchanging.
+	charged int64 // as of the last grant
+	taken   int64 // likewise
+	held    int64 // likewise
+	born    int64 // of what keeps the limit; 0: what is known here has to be told there
+}
+
+func newLease(c *Commons, s *Scope, k Kind, w *window) *Lease {
+	l := &Lease{commons: c, scope: s, kind: k, window: w, name: leaseName(s, k, w)}
+	l.asked.Store(-memory)
+	if w != nil {
+		l.known.Store(w.used.Load())
+	}
+	return l
+}
+
+// verdict is how a try to take ends.
+type verdict uint8
+
+const (
+	taken verdict = iota
+	refused
+	lacking // an exchange may help
+)
+
+// Name names the limit among those that replicas share. What a tenant has stands
+// together: Redis keeps names with the same text in braces on one node.
+func (l *Lease) Name() string { return l.name }
+
+// spend takes amount from the credit.
+func (l *Lease) spend(amount, now int64) bool {
+	for {
+		credit := l.credit.Load()
+		if credit < amount || now >= l.until.Load() {
+			return false
+		}
+		if l.credit.CompareAndSwap(credit, credit-amount) {
+			return true
+		}
+	}
+}
+
+// takeRate takes amount of a rate.
+func (l *Lease) takeRate(r *Rate, amount, now int64, alone bool) (wait time.Duration, v verdict) {
+	if r.Limit <= 0 || amount > r.Burst {
+		return never, refused
+	}
+	if l.spend(amount, now) {
+		return 0, taken
+	}
+	view := &l.scope.rates[l.kind]
+	if alone || l.alone.Load() {
+		if wait, ok := view.takeShare(r, amount, l.commons.Replicas(), now); !ok {
+			return wait, refused
+		}
+		l.stir()
+		return 0, taken
+	}
+	if now-l.asked.Load() >= memory {
+		return 0, lacking
+	}
+	more := amount - max(l.credit.Load(), 0)
+	if wait := max(view.wait(r, more, now), l.again.Load()-now); wait > 0 {
+		return time.Duration(wait), refused
+	}
+	return 0, lacking
+}
+
+// takeSlot takes one of limit slots.
+func (l *Lease) takeSlot(limit, now int64, alone bool) (wait time.Duration, v verdict) {
+	if limit <= 0 {
+		return time.Second, refused
+	}
+	if l.spend(1, now) {
+		return 0, taken
+	}
+	if alone || l.alone.Load() {
+		for share := max(limit/l.commons.Replicas(), 1); ; {
+			credit := l.credit.Load()
+			if l.given.Load()-credit >= share {
+				return time.Second, refused
+			}
+			if l.credit.CompareAndSwap(credit, credit-1) {
+				l.stir()
+				return 0, taken
+			}
+		}
+	}
+	if now < l.again.Load() {
+		return time.Second, refused
+	}
+	return 0, lacking
+}
+
+// takeMoney takes amount of a budget.
+func (l *Lease) takeMoney(b *Budget, amount, now int64, alone bool) verdict {
+	if amount > b.MicroUSD || b.MicroUSD == 0 {
+		return refused
+	}
+	if l.spend(amount, now) {
+		return taken
+	}
+	left := b.MicroUSD - l.known.Load()
+	if alone || l.alone.Load() {
+		for most := min(left, b.MicroUSD/graceShare); ; {
+			grace := l.grace.Load()
+			if grace+amount > most {
+				return refused
+			}
+			if l.grace.CompareAndSwap(grace, grace+amount) {
+				l.owed.Add(amount)
+				l.stir()
+				return taken
+			}
+		}
+	}
+	if now-l.asked.Load() < memory && (now < l.again.Load() || left+max(l.credit.Load(), 0) < amount) {
+		return refused
+	}
+	return lacking
+}
+
+// correct books that more or less was used than was taken at the tick began. What
+// is handed back of a lease that was exchanged since is for all to use.
+func (l *Lease) correct(r *Rate, diff, began, now int64) {
+	switch {
+	case diff == 0:
+		return
+	case diff < 0 && l.asked.Load() <= began && !l.alone.Load():
+		l.credit.Add(-diff)
+	case r != nil && l.alone.Load():
+		l.scope.rates[l.kind].add(r, diff*l.commons.Replicas(), now)
+	default:
+		l.owed.Add(diff)
+	}
+	l.stir()
+}
+
+// leave gives a slot back.
+func (l *Lease) leave() {
+	l.credit.Add(1)
+	l.stir()
+}
+
+// stir hands the lease to whoever makes exchanges, unless it is there.
+func (l *Lease) stir() {
+	if l.stirred.Load() || !l.stirred.CompareAndSwap(false, true) {
+		return
+	}
+	select {
+	case l.commons.stirred <- l:
+	default: // it is busy; the next that stirs tries again
+		l.stirred.Store(false)
+	}
+}
+
+// left is how much of a rate may be taken, and how long until all of it may be.
+func (l *Lease) left(r *Rate, now int64) (amount int64, full time.Duration) {
+	amount, full = l.scope.rates[l.kind].left(r, now)
+	if l.alone.Load() {
+		amount /= l.commons.Replicas()
+	}
+	if now < l.until.Load() {
+		amount += l.credit.Load()
+	}
+	return amount, full
+}
+
+// rest is how much of a sum may be taken.
+func (l *Lease) rest(limit, now int64) int64 {
+	left := limit - l.known.Load() - max(l.grace.Load(), 0)
+	if now < l.until.Load() {
+		left += max(l.credit.Load(), 0)
+	}
+	return left
+}
+
+// LeaseState is how a lease stands, for those who watch.
+type LeaseState struct {
+	Alone  bool  // what keeps the limit does not answer: a share of the limit counts
+	Credit int64 // what may be taken without asking
+}
+
+// state is how the lease stands.
+func (l *Lease) state(now int64) *LeaseState {
+	s := &LeaseState{Alone: l.alone.Load()}
+	if now < l.until.Load() {
+		s.Credit = max(l.credit.Load(), 0)
+	}
+	return s
+}

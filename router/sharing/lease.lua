@@ -1,0 +1,82 @@
+-- One exchange between a replica and a limit that several share. All of a limit is
+-- one hash: what was used (level), since when it is remembered (born), and for each
+-- replica what it holds, what it has used in all, and until when it holds it.
+local key, me, mode = KEYS[1], ARGV[1], ARGV[2]
+local size, unit = tonumber(ARGV[3]), tonumber(ARGV[4])
+local keep, need, want = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local charge, acked, held = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local known, seed, last = ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local at = mode == 'flow' and now or 0 -- where a level begins that says nothing is used
+
+local raw = redis.pcall('HGETALL', key)
+if raw.err then
+  if not string.find(raw.err, 'WRONGTYPE', 1, true) then return raw end
+  redis.call('DEL', key)
+  raw = {}
+end
+
+local level, born, mine
+local others, replicas, lost = 0, 1, 0
+for i = 1, #raw, 2 do
+  local field, value = raw[i], raw[i + 1]
+  if field == 'level' then
+    level = string.match(value, '^%-?%d+%.%d+$') and tonumber(value)
+  elseif field == 'born' then
+    born = string.match(value, '^[1-9]%d*$')
+  else
+    local holds, used, ends = string.match(value, '^(%d+) (%-?%d+) (%d+)$')
+    holds, used, ends = tonumber(holds), tonumber(used), tonumber(ends)
+    if field == me and holds then
+      mine = used
+    elseif not holds or ends <= now then -- it is gone, and what it held may have been used
+      lost = lost + (holds or 0)
+      redis.call('HDEL', key, field)
+    elseif holds > 0 then
+      others, replicas = others + holds, replicas + 1
+    end
+  end
+end
+if not level or not born or #born > 16 then
+  level, born = at, string.format('%.0f', now)
+end
+
+if mode ~= 'slots' then
+  if born ~= known then level = math.max(level, at + seed) end
+  local new = charge - (mine or acked)
+  if not mine and born == known then new = math.max(0, new - held) end -- all of it was counted as lost
+  new = new + lost
+  if new > 0 then level = math.max(level, at) end
+  level = level + new * unit
+end
+if mode == 'flow' then level = math.min(level, now + 100 * size * unit) end
+
+local free = size - math.max(0, level - at) / unit - others
+local lot = 0 -- what is worth an exchange
+if mode == 'flow' then lot = 100000 / unit / replicas end
+if mode == 'sum' then lot = size / 4096 / replicas end
+lot = math.max(1, math.ceil(lot))
+local total = keep
+if need > free then
+  total = math.min(lot, free)
+elseif want >= 0 then
+  total = math.min(free, math.max(need, keep + math.min(want - keep, (free - keep) / (2 * replicas)), lot))
+end
+total = math.max(keep, math.floor(total))
+
+local ends = now + (total > 0 and 1000000 or 10000000)
+redis.call('HSET', key, 'level', string.format('%.3f', level), 'born', born,
+  me, string.format('%.0f %.0f %.0f', total, charge, ends))
+if mode == 'flow' then
+  last = (math.max(0, level - now) + size * unit) / 1000 + 10000
+elseif mode == 'slots' then
+  last = 60000
+end
+if last > 0 then
+  redis.call('PEXPIRE', key, string.format('%.0f', math.min(last, 1e13)))
+else
+  redis.call('PERSIST', key)
+end
+return { total, math.ceil(math.max(0, level - at)), others + total, replicas, tonumber(born) }
