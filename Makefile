@@ -56,6 +56,10 @@ deploy: build ## systemd's units, socket activation, upgrades, the container's r
 chaos: build ## dying backends, reloads and drains under load, in short forms
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/chaos/...
 
+.PHONY: integration
+integration: build ## limits that routers share, on a real Redis; needs redis-server
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./internal/redisx/... ./router/sharing/... ./tests/replicas/...
+
 .PHONY: compat
 compat: build ## the clients of applications against the built binary; needs python3, node, a JDK and Maven
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration -parallel 5 ./tests/compat/...

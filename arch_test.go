@@ -88,9 +88,10 @@ var rooms = []room{
 	},
 	{pkg: "backends/...", inside: []string{".", "balancer", "backends/...", "internal/..."}, third: []string{fasthttp}},
 	{pkg: "router/admission", inside: []string{".", "internal/..."}},
+	{pkg: "router/sharing", inside: []string{".", "internal/...", "router/admission"}},
 	{
 		pkg:    "router",
-		inside: []string{".", "balancer", "backends/...", "cache", "authn", "router/admission", "internal/...", "configs"},
+		inside: []string{".", "balancer", "backends/...", "cache", "authn", "router/admission", "router/sharing", "internal/...", "configs"},
 		third:  []string{fasthttp},
 		only: map[string][]string{
 			fasthttp:  {"conn.go", "intake.go", "respond.go", "splice.go", "upgrade.go"},

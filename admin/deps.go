@@ -27,6 +27,9 @@ type Deps struct {
 	// Limits returns every scope that has limits with what is left of them, as a
 	// value that JSON can show and that holds no secret.
 	Limits func() any
+	// Sharing returns how limits are shared with other routers, likewise; nil
+	// where they are not.
+	Sharing func() any
 	// Reload reads the configuration again, and returns once it is in force or
 	// refused: with configs.Problems when the file is wrong, with ErrNoFile when
 	// there is none. Concurrent calls must be in turn. ctx does not end because

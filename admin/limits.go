@@ -5,5 +5,9 @@ package admin
 import "net/http"
 
 func (s *Server) limits(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, map[string]any{"scopes": s.deps.Limits()})
+	all := map[string]any{"scopes": s.deps.Limits()}
+	if shared := s.deps.Sharing(); shared != nil {
+		all["sharing"] = shared
+	}
+	answer(w, http.StatusOK, all)
 }

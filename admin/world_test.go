@@ -107,6 +107,7 @@ func (w *world) deps() admin.Deps {
 		},
 		Explain:      w.explain,
 		Limits:       func() any { return []string{"a scope"} },
+		Sharing:      func() any { return nil },
 		Drain:        func() { w.did("drain") },
 		WriteMetrics: func(out io.Writer) { w.mu.Lock(); defer w.mu.Unlock(); _, _ = io.WriteString(out, w.metrics) },
 		Log:          slog.New(slog.DiscardHandler),

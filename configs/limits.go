@@ -84,7 +84,7 @@ func limitKeys(l *Limits) object {
 		}, doc: "How much of a minute's rate may come at once."},
 		{name: "budget", value: object{
 			{name: "usd", value: money{&l.Budget.USD}, doc: "US dollars, by the prices of the models."},
-			{name: "per", value: choice{&l.Budget.Per, budgetPeriods}, doc: "Day and month are those of UTC; total is since the start of this process."},
+			{name: "per", value: choice{&l.Budget.Per, budgetPeriods}, doc: "Day and month are those of UTC; total is since the start of this process, or with redis for good."},
 		}, doc: "Money for a period."},
 		{name: "reserve", value: choice{&l.Reserve, reserveModes}, doc: "What is reserved for an answer whose length nobody knows: expected is what 95 of 100 stay below, strict the most that the request allows."},
 		{name: "shadow", value: boolean{&l.Shadow}, doc: "Count what these limits would refuse, and refuse nothing."},

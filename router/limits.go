@@ -46,7 +46,11 @@ func (e *Exchange) arrive(now time.Time) error {
 	if tenant != nil {
 		all = tenant.all
 	}
-	if no, ok := e.ticket.Arrive(now, key, all, l.router); !ok {
+	no, ok := e.ticket.Arrive(now, key, all, l.router)
+	for b := (borrowing{}); !ok && no.Lacks != nil; {
+		no, ok = e.ticket.Arrive(e.borrow(&b, &no), key, all, l.router)
+	}
+	if !ok {
 		return e.refused(no)
 	}
 	return nil
@@ -63,17 +67,17 @@ func (e *Exchange) admit() error {
 		own = tenant.models[e.name.route]
 	}
 	no, ok := e.ticket.Arrive(e.bodyRead, own, e.name.route.limit)
-	if ok {
-		var d admission.Demand
-		if counts, strict := e.ticket.Counts(); counts {
-			d = e.demand(strict)
-		}
-		no, ok = e.ticket.Admit(e.bodyRead, d)
+	for b := (borrowing{}); !ok && no.Lacks != nil; {
+		no, ok = e.ticket.Arrive(e.borrow(&b, &no), own, e.name.route.limit)
 	}
 	if !ok {
 		return e.refused(no)
 	}
-	return nil
+	var d admission.Demand
+	if counts, strict := e.ticket.Counts(); counts {
+		d = e.demand(strict)
+	}
+	return e.reserve(d)
 }
 
 // admitPassed is admit for what no model decides: it uses no tokens that anybody
@@ -82,10 +86,44 @@ func (e *Exchange) admitPassed() error {
 	if len(e.snap.limits.rules) == 0 {
 		return nil
 	}
-	if no, ok := e.ticket.Admit(e.bodyRead, admission.Demand{}); !ok {
+	return e.reserve(admission.Demand{})
+}
+
+// reserve takes what is left of the limits of the scopes that have arrived.
+func (e *Exchange) reserve(d admission.Demand) error {
+	no, ok := e.ticket.Admit(e.bodyRead, d)
+	for b := (borrowing{}); !ok && no.Lacks != nil; {
+		no, ok = e.ticket.Admit(e.borrow(&b, &no), d)
+	}
+	if !ok {
 		return e.refused(no)
 	}
 	return nil
+}
+
+// borrowing is one step's asking for leases that lack.
+type borrowing struct {
+	began time.Time
+	asked int
+}
+
+const (
+	borrowTime = 20 * time.Millisecond // for a step, and what the last question takes
+	borrowMost = 32                    // questions: more than there are limits
+)
+
+// borrow asks for what a lease lacks, and returns the time after that. When it has
+// taken too long the request gets this replica's share instead.
+func (e *Exchange) borrow(b *borrowing, no *admission.Refusal) time.Time {
+	if b.asked == 0 {
+		b.began = time.Now()
+	}
+	if b.asked++; b.asked > borrowMost || time.Since(b.began) > borrowTime {
+		e.ticket.GoAlone()
+	} else {
+		e.srv.opt.Sharing.Ask(no.Lacks, no.Asked)
+	}
+	return time.Now()
 }
 
 // strictOutput is what is reserved for an answer that nothing bounds.

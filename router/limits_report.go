@@ -25,6 +25,13 @@ type LimitedUsage struct {
 	ResetIn time.Duration `json:"reset_in_ns,omitempty"`
 	Refused uint64        `json:"refused"` // requests, since the start
 	Shadow  uint64        `json:"shadow"`  // requests that it would have refused
+	Shared  *LimitLease   `json:"shared,omitempty"`
+}
+
+// LimitLease is this router's part of a limit that others have too.
+type LimitLease struct {
+	Credit int64 `json:"credit"` // what it may give out without asking
+	Alone  bool  `json:"alone"`  // Redis does not answer: its share of the limit counts
 }
 
 // LimitUsage lists every scope that has limits. The caller owns the answer.
@@ -40,9 +47,13 @@ func usageOf(s *admission.Scope, now time.Time) LimitedScope {
 	u := LimitedScope{Scope: s.Level.String(), Name: s.Name, Limits: []LimitedUsage{}}
 	for _, st := range s.Standings(nil, now) {
 		refused, shadow := s.Refused(st.Kind)
-		u.Limits = append(u.Limits, LimitedUsage{
+		one := LimitedUsage{
 			Limit: st.Kind.String(), Most: st.Limit, Left: st.Left, ResetIn: max(st.Reset, 0), Refused: refused, Shadow: shadow,
-		})
+		}
+		if l := st.Lease; l != nil {
+			one.Shared = &LimitLease{Credit: l.Credit, Alone: l.Alone}
+		}
+		u.Limits = append(u.Limits, one)
 	}
 	return u
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/helixflow/helixflow/internal/idempotency"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/objects"
+	"github.com/helixflow/helixflow/router/sharing"
 )
 
 const (
@@ -27,10 +28,11 @@ const (
 
 // Options are what a Server needs that no reload changes.
 type Options struct {
-	MaxHeader int         // bytes
-	HalfClose string      // "cancel" or "ignore"
-	SpoolDir  string      // for uploads whose model comes late; "" is the system's
-	TLS       *tls.Config // nil for plain HTTP
+	MaxHeader int             // bytes
+	HalfClose string          // "cancel" or "ignore"
+	SpoolDir  string          // for uploads whose model comes late; "" is the system's
+	TLS       *tls.Config     // nil for plain HTTP
+	Sharing   *sharing.Broker // for limits that other replicas have too; nil where none are
 	Metrics   *metric.Metrics
 	Log       *slog.Logger
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/router"
 	"github.com/helixflow/helixflow/router/admission"
+	"github.com/helixflow/helixflow/router/sharing"
 )
 
 const adminGrace = 2 * time.Second // for the admin listener's last answers
@@ -40,6 +41,7 @@ type app struct {
 	fallbacks router.Fallbacks
 	keySets   *authn.KeySets
 	limits    admission.Book
+	sharing   *sharing.Broker
 	lots      router.Lots
 	indexes   router.Indexes
 	engines   map[string]*sim.Running // simulated backends, by name
@@ -79,6 +81,8 @@ func newApp(cfg *configs.Config, settings ServeCmd, log *slog.Logger, level *slo
 	a.metrics.SetBuild(v.Version, v.Commit, v.Go)
 	a.metrics.Queues(a.lots.QueueCounts)
 	a.metrics.Limits(func() []metric.Rejections { return router.LimitRejections(&a.limits) })
+	a.sharing = sharing.NewBroker(&a.limits)
+	a.metrics.Redis(func() *metric.Redis { return redisFigures(a.sharing) })
 	a.fleet = backends.NewFleet(a.metrics)
 	a.fleet.OnTransition(a.logTransition)
 	a.keySets = authn.NewKeySets(log)
@@ -218,6 +222,7 @@ func (a *app) close() {
 	if err := a.access.Close(); err != nil {
 		a.log.Warn("cannot close the access log", "error", err)
 	}
+	a.sharing.Close()
 	a.keySets.Close()
 	a.fleet.Close()
 	for _, e := range a.engines {

@@ -102,10 +102,22 @@ func limitsText(s *router.LimitedScope, live bool) string {
 		}
 		text += sep + l.Limit + " " + most
 		if live {
-			text += " (" + left + " left)"
+			text += " (" + left + " left" + sharedText(l.Shared) + ")"
 		}
 	}
 	return text
+}
+
+// sharedText says that a limit is shared, and how that stands.
+func sharedText(l *router.LimitLease) string {
+	switch {
+	case l == nil:
+		return ""
+	case l.Alone:
+		return ", shared; Redis is away, so that a share counts"
+	default:
+		return ", shared"
+	}
 }
 
 func refusedText(r *router.Refusal) string {

@@ -111,6 +111,7 @@ func (a *app) enforce(cfg *configs.Config, generation uint64) error {
 		return err
 	}
 	next.access.adopt(a)
+	next.redis.adopt(a)
 	a.certs.Store(next.certs)
 	a.metrics.Certificate("clients", next.certs.end())
 	a.level.Set(levelOf(cfg.Log.Level))
@@ -129,6 +130,7 @@ type prepared struct {
 	snapshot *router.Snapshot
 	certs    *certificate
 	access   accessChange
+	redis    redisChange
 }
 
 func (a *app) prepare(cfg *configs.Config, generation uint64) (p prepared, err error) {
@@ -145,8 +147,12 @@ func (a *app) prepare(cfg *configs.Config, generation uint64) (p prepared, err e
 	if p.access, err = a.openAccess(cfg.Log); err != nil {
 		return p, err
 	}
-	if err = a.admin.SetToken(cfg.Server.AdminToken); err != nil {
+	if p.redis, err = a.openRedis(cfg.Redis); err == nil {
+		err = a.admin.SetToken(cfg.Server.AdminToken)
+	}
+	if err != nil {
 		_ = p.access.next.Close()
+		p.redis.drop()
 	}
 	return p, err
 }

@@ -26,7 +26,7 @@ import (
 // wire makes the edge and the admin API, and puts the first plan into force.
 func (a *app) wire(cfg *configs.Config) error {
 	s := cfg.Server
-	o := router.Options{MaxHeader: int(s.MaxHeader), HalfClose: s.HalfClose, SpoolDir: s.SpoolDir, Metrics: a.metrics, Log: a.log}
+	o := router.Options{MaxHeader: int(s.MaxHeader), HalfClose: s.HalfClose, SpoolDir: s.SpoolDir, Sharing: a.sharing, Metrics: a.metrics, Log: a.log}
 	if s.TLS.Cert != "" {
 		o.TLS = &tls.Config{GetConfigForClient: a.tlsNow}
 	}
@@ -40,6 +40,7 @@ func (a *app) wire(cfg *configs.Config) error {
 		Status:       a.status,
 		Config:       func() any { return a.plan.Load().cfg },
 		Limits:       func() any { return router.LimitUsage(&a.limits, time.Now()) },
+		Sharing:      a.sharingNow,
 		Reload:       a.reload,
 		Explain:      a.explain,
 		Drain:        a.drain,

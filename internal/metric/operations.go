@@ -22,6 +22,7 @@ type operations struct {
 	rejections   func() []Rejections
 	queues       func() []QueueCounts
 	issuers      func() []Issuer
+	redis        func() *Redis
 }
 
 // QueueCounts are how many requests wait for room in a pool, and what became of
@@ -163,6 +164,7 @@ func (o *operations) write(t *text) {
 		}
 	}
 	o.writeIssuers(t)
+	o.writeRedis(t)
 	if o.accessLog != nil {
 		written, dropped, failures := o.accessLog()
 		t.family(accessLogLines)

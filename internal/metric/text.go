@@ -71,6 +71,12 @@ var (
 	issuerKeys          = family{"helixflow_issuer_keys", "gauge", "Keys of an issuer of tokens that are here, of those that are fetched."}
 	issuerLastFetch     = family{"helixflow_issuer_keys_last_fetch_timestamp_seconds", "gauge", "When they were fetched last. They are believed for a day; alert after an hour."}
 	issuerFetches       = family{"helixflow_issuer_key_fetches_total", "counter", "Fetches of an issuer's keys, by whether they brought any (done) or the old ones stay (failed)."}
+	redisOperations     = family{"helixflow_redis_operations_total", "counter", "Operations that Redis was asked for."}
+	redisErrors         = family{"helixflow_redis_errors_total", "counter", "Operations that failed, by what went wrong; skipped ones were not tried since the breaker was open."}
+	redisBreaker        = family{"helixflow_redis_breaker_state", "gauge", "1 for the state of the breaker towards Redis, 0 for the others; open asks nothing."}
+	redisBreakerOpened  = family{"helixflow_redis_breaker_opened_total", "counter", "Times the breaker opened."}
+	sharedReplicas      = family{"helixflow_shared_limits_replicas", "gauge", "Routers that share limits, this one included, as far as it knows."}
+	sharedLeases        = family{"helixflow_shared_limits_leases", "gauge", "Limits of which this router holds a lease; alone: Redis did not answer for it, and a share of the limit counts."}
 	panics              = family{"helixflow_panics_total", "counter", "Panics that were caught."}
 )
 

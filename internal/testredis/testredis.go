@@ -90,19 +90,35 @@ func (s *Server) Continue() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 // Command sends one command, in words without spaces, and returns the first line of the answer.
 func (s *Server) Command(t testing.TB, words ...string) string {
 	t.Helper()
+	return s.command(t, words)[0]
+}
+
+// CommandAs is Command for a server that wants a password.
+func (s *Server) CommandAs(t testing.TB, password string, words ...string) string {
+	t.Helper()
+	return s.command(t, []string{"AUTH", password}, words)[1]
+}
+
+// command sends commands on one connection and returns the first line of each
+// answer.
+func (s *Server) command(t testing.TB, commands ...[]string) (lines []string) {
+	t.Helper()
 	c, err := net.DialTimeout("tcp", s.Address, 10*time.Second)
 	require.NoError(t, err)
 	defer func() { _ = c.Close() }()
 	require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
-	text := "*" + strconv.Itoa(len(words)) + "\r\n"
-	for _, w := range words {
-		text += fmt.Sprintf("$%d\r\n%s\r\n", len(w), w)
+	for _, words := range commands {
+		text := "*" + strconv.Itoa(len(words)) + "\r\n"
+		for _, w := range words {
+			text += fmt.Sprintf("$%d\r\n%s\r\n", len(w), w)
+		}
+		_, err = c.Write([]byte(text))
+		require.NoError(t, err)
+		answer := make([]byte, 64<<10)
+		n, err := c.Read(answer)
+		require.NoError(t, err)
+		line, _, _ := bytes.Cut(answer[:n], []byte("\r\n"))
+		lines = append(lines, string(line))
 	}
-	_, err = c.Write([]byte(text))
-	require.NoError(t, err)
-	answer := make([]byte, 64<<10)
-	n, err := c.Read(answer)
-	require.NoError(t, err)
-	line, _, _ := bytes.Cut(answer[:n], []byte("\r\n"))
-	return string(line)
+	return lines
 }

@@ -28,7 +28,7 @@ type purse struct{ window atomic.Pointer[window] }
 // window is one period of a purse.
 type window struct {
 	per      Per
-	from, to int64 // Unix seconds
+	from, to int64        // Unix seconds
 	used     atomic.Int64 // by this process alone
 	lease    atomic.Pointer[Lease]
 }

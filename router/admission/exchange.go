@@ -154,10 +154,12 @@ func (l *Lease) remember(b *Bid, g *Grant) {
 		scarce = scarce || free < 2*max(float64(g.Replicas), float64(pause)/1000/b.Unit)
 		wait = min(pause, r.room)
 	}
-	if !scarce {
-		wait = 0
+	l.paced = min(max(l.paced, b.at), b.at+inRow*wait) + wait
+	if scarce {
+		l.again.Store(l.paced - inRow*wait)
+	} else {
+		l.again.Store(b.at)
 	}
-	l.again.Store(b.at + wait)
 }
 
 // rate is the rule of the lease's kind; nil: there is none any more.
@@ -182,12 +184,8 @@ func (l *Lease) Fail(b *Bid) {
 // for it too; a negative amount ends it.
 func (l *Lease) Want(amount int64) { l.waiting.Add(amount) }
 
-// Ready reports whether asking is of no use at the moment: there is credit for
-// amount, or the lease is alone.
-func (l *Lease) Ready(amount int64, t time.Time) bool {
-	now := ticks(t)
-	return l.alone.Load() || l.credit.Load() >= amount && now < l.until.Load()
-}
+// Asked tells one granted bid from the next.
+func (l *Lease) Asked() int64 { return l.asked.Load() }
 
 // Alone reports whether the lease takes from this replica's share of the limit.
 func (l *Lease) Alone() bool { return l.alone.Load() }

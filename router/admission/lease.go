@@ -12,8 +12,10 @@ const (
 	lifetime = int64(500 * time.Millisecond)
 	// renewal is after how long one that is in use is exchanged.
 	renewal = lifetime / 2
-	// pause is the least time between two exchanges of what is scarce.
+	// pause is the least time between two exchanges of what is scarce, after some
+	// in a row that need none.
 	pause = int64(100 * time.Millisecond)
+	inRow = 10
 	// foresight is how much is asked for: what was used of late in such a time.
 	foresight = 200 * time.Millisecond
 	// memory is how long what another replica may have changed is believed.
@@ -52,6 +54,7 @@ type Lease struct {
 	charged int64 // as of the last grant
 	taken   int64 // likewise
 	held    int64 // likewise
+	paced   int64 // the tick up to which pauses for the exchanges that were made reach
 	born    int64 // of what keeps the limit; 0: what is known here has to be told there
 }
 

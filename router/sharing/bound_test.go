@@ -104,7 +104,7 @@ func (f *fleet) ask(r *replica, amount int64) (ticket admission.Ticket, ok bool)
 			return ticket, ok
 		}
 		no.Lacks.Want(no.Asked)
-		if !no.Lacks.Ready(no.Asked, now) {
+		if !no.Lacks.Alone() {
 			f.exchange(r, no.Lacks, no.Asked, false)
 			no.Lacks.Stir()
 		}
@@ -251,20 +251,16 @@ func TestBound(t *testing.T) {
 	assert.Greater(t, full, 75, "in most of them the limit was reached")
 }
 
-// When Redis does not answer, or not all replicas, or forgets everything, the
-// bound is that of two bursts, and the shares of those that it does not hear come
-// on top of the rate.
+// When Redis does not answer, or not all replicas, or not always, or forgets
+// everything, there is at most one burst more, or a request of each replica where
+// that is more; and what replicas take that it does not hear comes on top of the
+// rate.
 func TestBoundInTrouble(t *testing.T) {
 	for seed := range uint64(150) {
 		s := newScene(seed)
-		cut := 0
 		for i := range 8 {
-			cut = 0
 			for _, r := range s.replicas {
 				r.cut = s.rnd.IntN(4) == 0
-				if r.cut {
-					cut++
-				}
 			}
 			s.down = s.rnd.IntN(4) == 0
 			s.answers = 1 - float64(i%3)*0.2
@@ -273,8 +269,13 @@ func TestBoundInTrouble(t *testing.T) {
 			}
 			s.act(nil)
 		}
+		largest := int64(0)
+		for _, p := range s.passed {
+			largest = max(largest, p.amount)
+		}
 		rate := s.rate * (1 + float64(s.n-1)/float64(s.n))
-		t.Logf("seed %d: %d replicas rate %.2f burst %.0f: %.2f over = %.2f bursts", seed, s.n, s.rate, s.burst, s.worst(rate, s.burst), s.worst(rate, s.burst)/s.burst)
+		require.LessOrEqual(t, s.worst(rate, s.burst), max(s.burst, float64(int64(s.n)*largest)),
+			"seed %d: %d replicas, rate %f, burst %f", seed, s.n, s.rate, s.burst)
 	}
 }
 
@@ -290,13 +291,13 @@ func TestUse(t *testing.T) {
 		got := fl.run(load{for_: 2 * time.Minute, perSec: perSec, amount: amount, busy: busy})
 		assert.InDelta(t, 120*rate, float64(got), 120*rate/100+float64(n*int(amount)), "limit %d burst %d replicas %d busy %d", limit, burst, n, busy)
 		assert.LessOrEqual(t, float64(fl.asked-before)/120, float64(10*n)*1.02, "limit %d burst %d replicas %d busy %d", limit, burst, n, busy)
-		t.Logf("limit %d burst %d replicas %d busy %d amount %d: used %.2f%%, %.1f exchanges/s", limit, burst, n, busy, amount, float64(got)/1.2/rate, float64(fl.asked-before)/120)
 	}
 	f(600, 600, 4, 0, 500, 1)
 	f(600, 600, 4, 1, 500, 1)
 	f(600, 60, 8, 0, 500, 1)
 	f(60, 60, 4, 0, 50, 1)
 	f(6000, 6000, 4, 0, 500, 1)
+	f(6000, 100, 4, 0, 800, 1)
 	f(6000, 6000, 1, 0, 500, 1)
 	f(6000, 6000, 8, 1, 500, 1)
 	f(200_000, 200_000, 4, 0, 100, 2000)

@@ -72,9 +72,9 @@ func (b *Broker) Client() *redisx.Client {
 	return nil
 }
 
-// Ask makes an exchange for a lease that lacks amount, unless one that is made at
-// the moment brings it. It takes no longer than the client's timeout for each of
-// them; a lease that was not answered is alone afterwards.
+// Ask makes an exchange for a lease that lacks amount, or waits for the one that is
+// being made. It takes no longer than the client's timeout; a lease that was not
+// answered is alone afterwards.
 func (b *Broker) Ask(l *admission.Lease, amount int64) {
 	k := b.link.Load()
 	if k == nil {
@@ -82,9 +82,10 @@ func (b *Broker) Ask(l *admission.Lease, amount int64) {
 	}
 	l.Want(amount)
 	defer l.Want(-amount)
+	last := l.Asked()
 	l.Exchanging.Lock()
 	defer l.Exchanging.Unlock()
-	if l.Ready(amount, time.Now()) || !k.commons.Owns(l) {
+	if l.Alone() || l.Asked() != last || !k.commons.Owns(l) { // what there is to know is known
 		return
 	}
 	k.exchange(l, amount, false)

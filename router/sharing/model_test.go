@@ -3,6 +3,7 @@ package sharing
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/helixflow/helixflow/router/admission"
@@ -71,8 +72,9 @@ func (m *model) exchange(key, me string, b *admission.Bid) admission.Grant {
 		ends = m.now + 1e7
 	}
 	l.holders[me] = modelLease{holds: total, used: b.Charge, ends: ends}
-	l.level = math.Round(l.level*1000) / 1000 // as it is written
-	return admission.Grant{Total: total, Level: int64(math.Ceil(math.Max(0, l.level-at))), Leased: others + total, Replicas: replicas, Born: l.born}
+	g := admission.Grant{Total: total, Level: int64(math.Ceil(math.Max(0, l.level-at))), Leased: others + total, Replicas: replicas, Born: l.born}
+	l.level, _ = strconv.ParseFloat(strconv.FormatFloat(l.level, 'f', 3, 64), 64) // as it is kept
+	return g
 }
 
 func (l *modelLimit) grant(b *admission.Bid, free, replicas float64) int64 {
