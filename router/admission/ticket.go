@@ -36,15 +36,23 @@ type hold struct {
 	scope  *Scope
 	rules  *Rules
 	window *window
-	taken  [NumKinds]bool
-	passed [NumKinds]bool   // taken, or let pass
-	leases [NumKinds]*Lease // what it was taken from; nil: this process's own
+	slot   *Lease // what a slot was taken from; nil: this process's own
+	taken  kinds
+	passed kinds // taken, or let pass
+	shared kinds // taken from a lease
 }
+
+// kinds is a set of them.
+type kinds uint8
+
+func (s kinds) has(k Kind) bool { return s&(1<<k) != 0 }
+
+func (s *kinds) add(k Kind) { *s |= 1 << k }
 
 // Arrive takes the request rate of scopes, all or none; it may be called again,
 // when more of them are known. A nil scope has no limits. If it refuses, what an
 // earlier call took is given back too; if it lacks a lease, all is kept.
-func (t *Ticket) Arrive(now time.Time, scopes ...*Scope) (Refusal, bool) {
+func (t *Ticket) Arrive(now time.Time, scopes ...*Scope) (no Refusal, ok bool) {
 	if t.n == 0 {
 		t.began = ticks(now)
 	}
@@ -53,19 +61,19 @@ func (t *Ticket) Arrive(now time.Time, scopes ...*Scope) (Refusal, bool) {
 		if h == nil {
 			continue
 		}
-		if no, ok := h.take(Requests, 1, now, t.alone); !ok {
-			return no, t.refuse(no, now)
+		if !h.take(Requests, 1, now, t.alone, &no) {
+			t.refuse(&no, now)
+			return no, false
 		}
 	}
-	return Refusal{}, true
+	return no, true
 }
 
 // refuse gives everything back, unless a lease is lacking.
-func (t *Ticket) refuse(no Refusal, now time.Time) (ok bool) {
+func (t *Ticket) refuse(no *Refusal, now time.Time) {
 	if no.Lacks == nil {
 		t.giveBack(now)
 	}
-	return false
 }
 
 // GoAlone has the ticket take from this replica's shares where leases are
@@ -74,14 +82,17 @@ func (t *Ticket) GoAlone() { t.alone = true }
 
 // Admit takes everything else of the scopes that have arrived, all or none. If it
 // refuses, what Arrive took is given back too; if it lacks a lease, all is kept.
-func (t *Ticket) Admit(now time.Time, d Demand) (Refusal, bool) {
+func (t *Ticket) Admit(now time.Time, d Demand) (no Refusal, ok bool) {
 	t.reserved = d
 	for i := range t.holds[:t.n] {
-		if no, ok := t.holds[i].takeRest(d, now, t.alone); !ok {
-			return no, t.refuse(no, now)
+		h := &t.holds[i]
+		if !h.take(Concurrent, 1, now, t.alone, &no) || !h.take(Tokens, d.Tokens, now, t.alone, &no) ||
+			!h.take(DailyTokens, d.Tokens, now, t.alone, &no) || !h.take(Money, d.MicroUSD, now, t.alone, &no) {
+			t.refuse(&no, now)
+			return no, false
 		}
 	}
-	return Refusal{}, true
+	return no, true
 }
 
 // hold makes room for a scope's hold; nil if it has no limits.
@@ -104,70 +115,59 @@ func (t *Ticket) hold(s *Scope) *hold {
 	return h
 }
 
-func (h *hold) takeRest(d Demand, now time.Time, alone bool) (Refusal, bool) {
-	for _, want := range [...]struct {
-		kind   Kind
-		amount int64
-	}{{Concurrent, 1}, {Tokens, d.Tokens}, {DailyTokens, d.Tokens}, {Money, d.MicroUSD}} {
-		if no, ok := h.take(want.kind, want.amount, now, alone); !ok {
-			return no, false
-		}
+// take takes amount of one limit, if there is one and it has not been taken; or
+// says in no why not.
+func (h *hold) take(k Kind, amount int64, now time.Time, alone bool, no *Refusal) bool {
+	if h.passed.has(k) {
+		return true
 	}
-	return Refusal{}, true
-}
-
-// take takes amount of one limit, if there is one and it has not been taken.
-func (h *hold) take(k Kind, amount int64, now time.Time, alone bool) (Refusal, bool) {
-	if h.passed[k] {
-		return Refusal{}, true
-	}
-	h.passed[k] = true
 	var limit int64
 	var wait time.Duration
 	var v verdict
 	switch k {
 	case Concurrent:
 		if h.rules.Concurrent == nil {
-			return Refusal{}, true
+			return true
 		}
 		limit = *h.rules.Concurrent
 		wait, v = h.takeSlot(limit, now, alone)
 	case Money:
 		if h.rules.Budget == nil {
-			return Refusal{}, true
+			return true
 		}
 		limit = h.rules.Budget.MicroUSD
 		wait, v = h.takeMoney(amount, now, alone)
 	default:
 		r := h.rules.rate(k)
 		if r == nil {
-			return Refusal{}, true
+			return true
 		}
 		limit = r.Limit
 		wait, v = h.takeRate(k, r, amount, now, alone)
 	}
-	if v == taken {
-		h.taken[k] = true
-		return Refusal{}, true
-	}
-	if v == lacking {
-		h.passed[k] = false
-		return Refusal{Scope: h.scope, Kind: k, Limit: limit, Asked: amount, Lacks: h.leases[k]}, false
-	}
-	if h.rules.Shadow {
+	switch {
+	case v == lacking:
+		*no = Refusal{Scope: h.scope, Kind: k, Limit: limit, Asked: amount, Lacks: h.lease(k)}
+		return false
+	case v == taken:
+		h.taken.add(k)
+	case h.rules.Shadow:
 		h.scope.refused[k][1].Add(1)
-		return Refusal{}, true
+	default:
+		h.scope.refused[k][0].Add(1)
+		if wait == never {
+			wait = -1
+		}
+		*no = Refusal{Scope: h.scope, Kind: k, Limit: limit, Asked: amount, Wait: wait}
+		return false
 	}
-	h.scope.refused[k][0].Add(1)
-	if wait == never {
-		wait = -1
-	}
-	return Refusal{Scope: h.scope, Kind: k, Limit: limit, Asked: amount, Wait: wait}, false
+	h.passed.add(k)
+	return true
 }
 
 func (h *hold) takeRate(k Kind, r *Rate, amount int64, now time.Time, alone bool) (wait time.Duration, v verdict) {
 	if l := h.scope.lease(k); l != nil {
-		h.leases[k] = l
+		h.shared.add(k)
 		return l.takeRate(r, amount, ticks(now), alone)
 	}
 	wait, ok := h.scope.rates[k].take(r, amount, ticks(now))
@@ -176,7 +176,7 @@ func (h *hold) takeRate(k Kind, r *Rate, amount int64, now time.Time, alone bool
 
 func (h *hold) takeSlot(limit int64, now time.Time, alone bool) (wait time.Duration, v verdict) {
 	if l := h.scope.lease(Concurrent); l != nil {
-		h.leases[Concurrent] = l
+		h.slot = l
 		return l.takeSlot(limit, ticks(now), alone)
 	}
 	return time.Second, verdictOf(h.scope.enter(limit))
@@ -187,10 +187,24 @@ func (h *hold) takeMoney(amount int64, now time.Time, alone bool) (wait time.Dur
 	h.window = h.scope.purse.now(b.Per, now)
 	wait = h.window.untilEnd(now)
 	if l := h.window.leaseOf(h.scope); l != nil {
-		h.leases[Money] = l
+		h.shared.add(Money)
 		return wait, l.takeMoney(b, amount, ticks(now), alone)
 	}
 	return wait, verdictOf(h.window.take(b, amount))
+}
+
+// lease is what a kind was taken from; nil: this process's own.
+func (h *hold) lease(k Kind) *Lease {
+	switch {
+	case k == Concurrent:
+		return h.slot
+	case !h.shared.has(k):
+		return nil
+	case k == Money:
+		return h.window.lease.Load()
+	default:
+		return h.scope.leases[k].Load()
+	}
 }
 
 func verdictOf(ok bool) verdict {
@@ -217,7 +231,7 @@ func (s *Scope) enter(limit int64) bool {
 func (t *Ticket) giveBack(now time.Time) {
 	for i := range t.holds[:t.n] {
 		h := &t.holds[i]
-		if h.taken[Requests] {
+		if h.taken.has(Requests) {
 			h.correct(Requests, -1, t.began, ticks(now))
 		}
 		h.settle(t.reserved, Demand{}, t.began, ticks(now))
@@ -236,19 +250,19 @@ func (t *Ticket) Settle(now time.Time, used Demand) {
 
 func (h *hold) settle(reserved, used Demand, began, now int64) {
 	for k := Tokens; k <= DailyTokens; k++ {
-		if h.taken[k] {
+		if h.taken.has(k) {
 			h.correct(k, used.Tokens-reserved.Tokens, began, now)
 		}
 	}
-	if h.taken[Concurrent] {
-		if l := h.leases[Concurrent]; l != nil {
-			l.leave()
+	if h.taken.has(Concurrent) {
+		if h.slot != nil {
+			h.slot.leave()
 		} else {
 			h.scope.inflight.Add(-1)
 		}
 	}
-	if h.taken[Money] {
-		if l := h.leases[Money]; l != nil {
+	if h.taken.has(Money) {
+		if l := h.lease(Money); l != nil {
 			l.correct(nil, used.MicroUSD-reserved.MicroUSD, began, now)
 		} else {
 			h.window.used.Add(used.MicroUSD - reserved.MicroUSD)
@@ -258,7 +272,7 @@ func (h *hold) settle(reserved, used Demand, began, now int64) {
 
 // correct books that more or less of a rate was used than was taken.
 func (h *hold) correct(k Kind, diff, began, now int64) {
-	if l := h.leases[k]; l != nil {
+	if l := h.lease(k); l != nil {
 		l.correct(h.rules.rate(k), diff, began, now)
 		return
 	}
@@ -286,7 +300,7 @@ func (t *Ticket) Tightest(k Kind, now time.Time) (tight Standing, ok bool) {
 
 func (h *hold) standing(k Kind, r *Rate, now int64) Standing {
 	st := Standing{Kind: k, Limit: r.Limit}
-	if l := h.leases[k]; l != nil {
+	if l := h.lease(k); l != nil {
 		st.Left, st.Reset = l.left(r, now)
 	} else {
 		st.Left, st.Reset = h.scope.rates[k].left(r, now)
