@@ -3,6 +3,7 @@ package backends
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +80,7 @@ func (f *Fleet) Adopt(s Spec) *Endpoint {
 func (f *Fleet) pool(name string) *pool {
 	p := f.pools[name]
 	if p == nil {
-		p = &pool{name: name, fleet: f}
+		p = &pool{name: name, fleet: f, random: rand.Uint64}
 		r := DefaultRules()
 		p.rules.Store(&r)
 		p.budget = NewBudget(DefaultBudget, BudgetPerSecond, f.began)

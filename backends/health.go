@@ -4,7 +4,6 @@ package backends
 // do without it.
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +25,8 @@ type pool struct {
 	rules atomic.Pointer[Rules]
 	epoch atomic.Uint64 // counts everything that changes who is eligible
 	lists atomic.Uint64 // counts the lists of models that were read
+
+	random func() uint64 // of fresh bits
 
 	budget      *Budget
 	credentials *Credentials // of the latest plan; guarded by fleet.mu
@@ -201,7 +202,7 @@ func (ep *Endpoint) settle(w wish, r Report, now tick) {
 		case w == wishIn && state == HalfOpen:
 			h.win(now)
 		case w == wishOut && ep.pool.mayEject(ep, &rules.Ejection):
-			h.leave(Ejected, r.Evidence, r.text(), &rules.Ejection, now, rand.Uint64())
+			h.leave(Ejected, r.Evidence, r.text(), &rules.Ejection, now, ep.pool.random())
 		}
 	})
 	if !ep.health.state().serves() {

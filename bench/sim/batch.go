@@ -119,6 +119,9 @@ func (e *Engine) duration() int64 {
 	if j := e.preset.JitterPermille; j > 0 {
 		d += d / 1000 * int64(e.rand.below(2*j+1)-j)
 	}
+	if e.speed != 1 {
+		d = int64(float64(d) / e.speed)
+	}
 	return d
 }
 

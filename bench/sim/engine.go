@@ -86,6 +86,7 @@ type Counters struct {
 // Not safe for concurrent use.
 type Engine struct {
 	preset Preset
+	speed  float64
 	kv     *kvPool
 	rand   splitmix
 
@@ -109,8 +110,12 @@ type share struct {
 
 // NewEngine returns an idle engine at time 0. Only step jitter depends on seed.
 func NewEngine(p Preset, seed uint64) *Engine {
-	return &Engine{preset: p, kv: newKVPool(p.Blocks), rand: splitmix(seed)}
+	return &Engine{preset: p, speed: 1, kv: newKVPool(p.Blocks), rand: splitmix(seed)}
 }
+
+// SetSpeed makes steps that begin from now on take their time divided by speed,
+// which is above 0.
+func (e *Engine) SetSpeed(speed float64) { e.speed = speed }
 
 // Submit queues a request; the next Step may start it. It fails if the sequence
 // could never fit.

@@ -29,7 +29,8 @@ type Preset struct {
 
 // Presets returns all presets, the ones for tests first. The 70B row is
 // ROUTING's fit to published throughput; the 8B rows are roofline estimates at
-// half the peak FLOPS and 80 % of the memory bandwidth, not fits to a run.
+// half the peak FLOPS and 80 % of the memory bandwidth, not fits to a run; so is that
+// of an 8B model in 4 bits on an RTX 4090 behind llama.cpp's slots.
 func Presets() []Preset {
 	const us, ms = time.Microsecond, time.Millisecond
 	row := func(name string, base, prefill, decode, context time.Duration, jitter, blocks, length int) Preset {
@@ -44,7 +45,20 @@ func Presets() []Preset {
 		row("h100-70b-tp4", 18*ms, 46*us, 20*us, 40, 20, 28800, 131072),
 		row("h100-8b", 7*ms, 32*us, 10*us, 48, 20, 27344, 131072),
 		row("l4-8b", 64*ms, 270*us, 60*us, 520, 20, 2720, 32768),
+		row("ollama-4090", 6*ms, 110*us, 900*us, 130, 20, 2048, 8192).withSlots(4, 512),
 	}
+}
+
+// withSlots is p with so many sequences at once and so many tokens in a step.
+func (p Preset) withSlots(n, tokens int) Preset {
+	p.MaxSeqs, p.MaxBatchTokens = n, tokens
+	return p
+}
+
+// WithKVTokens returns p with a KV cache of so many tokens, rounded down to blocks.
+func (p Preset) WithKVTokens(n int) Preset {
+	p.Blocks = n / BlockTokens
+	return p
 }
 
 // PresetNamed returns the preset of that name, or an error that lists the names.
