@@ -79,8 +79,8 @@ func mustPreset(name string) sim.Preset {
 
 const maxRouters = 64
 
-// check says what is wrong with c.
-func (c *Config) check() error {
+// Check says what is wrong with c.
+func (c *Config) Check() error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("cannot run the replay: "+format, args...)
 	}
@@ -97,6 +97,9 @@ func (c *Config) check() error {
 		return bad("the engine has no room for a sequence")
 	case !(c.IndexScale >= 0) || !(c.Noise >= 0 && c.Noise <= 3) || !(c.Leave >= 0 && c.Leave <= 1):
 		return bad("IndexScale, Noise or Leave makes no sense")
+	}
+	if _, err := newPolicy(c.Policy, c.Tuning); err != nil {
+		return err
 	}
 	for _, f := range c.Faults {
 		if f.Backend < 0 || f.Backend >= c.Backends || f.Kind == Slow && !(f.Speed > 0 && f.Speed < math.Inf(1)) {

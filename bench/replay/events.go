@@ -8,12 +8,14 @@ type kind uint8
 const (
 	kindArrival kind = iota
 	kindStep         // an engine has come to the end of a step; who: the backend
-	kindScrape       // a router reads a backend's metrics; who: router*backends+backend
-	kindGossip       // a router hears of a placement; who: the router
+	kindScrape       // a router reads a backend's metrics; who: the backend, what: the router
+	kindGossip       // a router hears of a placement; who: the router, what: of which request where
 	kindFault        // a backend breaks down, or is well again; who: its place in Config.Faults
-	kindAbort        // a client leaves; who: the request
-	kindCheck        // a router looks whether a backend that is out lives; who: as for a scrape
-	kindLook         // a router looks whether somebody who waits can go; who: the router
+	kindAbort        // a client leaves; who: its flight, what: its request
+	kindCheck        // a router looks whether a backend lives; as of a scrape
+	kindSweep        // a router lets slow starts go on; who: the router
+	kindExpire       // a request has waited too long; as of an abort
+	kindSample       // the loads are written down
 )
 
 // event is one thing that will happen. Of two at the same time the one that was

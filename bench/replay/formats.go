@@ -46,7 +46,7 @@ func (m *mooncake) line(text []byte, r *Request) (bool, error) {
 
 func bounded(at int64) error {
 	if at < 0 || at > maxSeconds*int64(time.Second) {
-		return fmt.Errorf("its time is not within %d days from the beginning", int(maxSeconds/86400))
+		return fmt.Errorf("its time is not within %.0f days from the beginning", maxSeconds/(24*60*60))
 	}
 	return nil
 }
@@ -163,13 +163,13 @@ func azureTime(text string) (int64, error) {
 			return at.UnixNano(), nil
 		}
 	}
-	return 0, errors.New("TIMESTAMP is no time like 2023-11-16 18:17:03.9799600")
+	return 0, errors.New("its TIMESTAMP is no time like 2023-11-16 18:17:03.9799600")
 }
 
 func burstTime(text string) (int64, error) {
 	s, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		return 0, errors.New("Timestamp is no number of seconds") //nolint:staticcheck // a heading
+		return 0, errors.New("its Timestamp is no number of seconds")
 	}
 	return nanos(s)
 }

@@ -71,7 +71,7 @@ func (t *Trace) finish(random *stream) {
 	if len(list) == 0 {
 		return
 	}
-	first, gap := list[0].At, int64(0)
+	gap := int64(0)
 	for i := 0; i < len(list); {
 		end := i + 1
 		for end < len(list) && list[end].At == list[i].At {
@@ -83,6 +83,7 @@ func (t *Trace) finish(random *stream) {
 		spread(list[i:end], gap, random)
 		i = end
 	}
+	first := list[0].At
 	for i := range list {
 		list[i].At -= first
 	}

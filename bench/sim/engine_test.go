@@ -308,12 +308,18 @@ func checkEngine(t *testing.T, e *Engine) {
 			free++
 		}
 		if h := k.hash[b]; h != 0 {
-			require.EqualValues(t, b, k.index[h])
+			require.EqualValues(t, b, k.find(h))
 			named++
 		}
 	}
 	require.Len(t, k.ref, free, "every block is free or in use")
-	require.Len(t, k.index, named)
+	for _, b := range k.heads {
+		for ; b != noBlock; b = k.behind[b] {
+			require.NotZero(t, k.hash[b])
+			named--
+		}
+	}
+	require.Zero(t, named, "every full block can be found, and no other")
 	require.LessOrEqual(t, len(e.running), e.preset.MaxSeqs)
 }
 
@@ -340,7 +346,7 @@ func TestPresets(t *testing.T) {
 		require.LessOrEqual(t, p.MaxModelLen, p.Blocks*BlockTokens)
 	}
 	_, err := PresetNamed("h200")
-	require.EqualError(t, err, `cannot find preset "h200": there are instant, fast, h100-70b-tp4, h100-8b, l4-8b`)
+	require.EqualError(t, err, `cannot find preset "h200": there are instant, fast, h100-70b-tp4, h100-8b, l4-8b, ollama-4090`)
 	p, _ := PresetNamed("h100-70b-tp4")
 	require.EqualValues(t, 18*time.Millisecond+46*time.Millisecond+20*time.Microsecond+40*time.Microsecond, p.stepTime(1000, 1, 1000))
 }
@@ -362,4 +368,24 @@ func BenchmarkStep(b *testing.B) {
 			next = e.clock
 		}
 	}
+}
+
+func TestSpeed(t *testing.T) {
+	f := func(speed float64) int64 {
+		e := NewEngine(Preset{StepBase: time.Millisecond, MaxSeqs: 1, MaxBatchTokens: 100, Blocks: 100, MaxModelLen: 1000}, 1)
+		e.SetSpeed(speed)
+		_, err := e.Submit(0, Request{PromptTokens: 10, OutputTokens: 10})
+		require.NoError(t, err)
+		events, _ := e.Step(int64(time.Hour), nil)
+		return events[len(events)-1].At
+	}
+	require.EqualValues(t, 10*time.Millisecond, f(1))
+	require.EqualValues(t, 40*time.Millisecond, f(0.25))
+	require.EqualValues(t, 5*time.Millisecond, f(2))
+}
+
+func TestKVTokens(t *testing.T) {
+	p := Preset{}.WithKVTokens(1000)
+	require.Equal(t, 62, p.Blocks)
+	require.Equal(t, 992, p.KVTokens())
 }

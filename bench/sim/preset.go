@@ -61,6 +61,9 @@ func (p Preset) WithKVTokens(n int) Preset {
 	return p
 }
 
+// KVTokens returns how many tokens the KV cache holds.
+func (p *Preset) KVTokens() int { return p.Blocks * BlockTokens }
+
 // PresetNamed returns the preset of that name, or an error that lists the names.
 func PresetNamed(name string) (Preset, error) {
 	var names []string

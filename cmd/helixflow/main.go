@@ -31,6 +31,7 @@ type cli struct {
 	Explain     ExplainCmd     `cmd:"" help:"Tell where a request would go, and why."`
 	Keys        KeysCmd        `cmd:"" help:"Make, hash, inspect and verify API keys."`
 	Sim         SimCmd         `cmd:"" help:"Run a simulated inference engine."`
+	Replay      ReplayCmd      `cmd:"" help:"Run a traffic trace against balancing policies, in simulated time."`
 	Healthcheck HealthcheckCmd `cmd:"" help:"Ask the router on this machine whether it lives; for containers."`
 	Completion  CompletionCmd  `cmd:"" help:"Print the completion script of a shell."`
 	Version     VersionCmd     `cmd:"" help:"Print the version."`

@@ -1,0 +1,43 @@
+package replay
+
+// One request on its way.
+
+import (
+	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/bench/sim"
+	"github.com/helixflow/helixflow/router/admission"
+)
+
+// flight is a request between its arrival and its end.
+type flight struct {
+	number  int32 // of the flight; flights are used again
+	request int   // -1: nobody's
+	router  *router
+	noise   float64
+	waiter  admission.Waiter
+	parked  bool // in the router's queue
+	waited  bool // it has been
+
+	tried balancer.Mask
+	tries int
+	try
+
+	served *engine // that it was sent to last
+
+	blocks []uint64 // of KV
+	seq    *sim.Seq
+	first  int64 // when the first token came
+	cached int   // of the prompt
+}
+
+// try is what a request holds of a backend.
+type try struct {
+	engine   *engine // where it runs; nil: nowhere
+	lease    backends.Lease
+	pass     backends.Pass
+	sent     int64
+	inflight int32 // there with it
+	hit      int64 // tokens that the index predicted
+	size     int64 // estimated tokens of the prompt
+}

@@ -1,0 +1,247 @@
+package replay
+
+// A simulated router: the policy, books, health and index of production around
+// requests that are imagined.
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/router/admission"
+)
+
+// router does for requests what package router does, without the network.
+type router struct {
+	world      *world
+	number     int
+	policy     balancer.Policy
+	wants      balancer.Wants
+	candidates []balancer.Candidate
+	pool       *backends.Rehearsal
+	request    balancer.Request
+	estimator  admission.Estimator
+	queue      admission.Queue
+	random     *stream
+	prefixes
+	lastCheck []int64 // of each backend
+}
+
+func newRouter(w *world, number int) (*router, error) {
+	c := w.config
+	name := fmt.Sprintf("router %d", number)
+	r := &router{world: w, number: number, random: streamOf(c.Seed, name), lastCheck: make([]int64, c.Backends)}
+	var err error
+	if r.policy, err = newPolicy(c.Policy, c.Tuning); err != nil {
+		return nil, err
+	}
+	r.wants = balancer.WantsOf(r.policy)
+	urls := make([]string, c.Backends)
+	for i := range urls {
+		urls[i] = fmt.Sprintf("http://backend-%d", i)
+	}
+	rules := backends.DefaultRules()
+	rules.Concurrency.Off = true
+	r.pool = backends.NewRehearsal(urls, rules, epoch, streamOf(c.Seed, name+" health").next)
+	for i := range urls {
+		ep := r.pool.Endpoint(i)
+		ep.Load.SetPrefillRate(c.Rate)
+		r.candidates = append(r.candidates, balancer.Candidate{
+			Load: &ep.Load, Weight: 1, Limit: int32(c.MaxInflight), ID: uint64(ep.Mark()), Place: i, Signals: &ep.Signals,
+		})
+	}
+	r.prefixes.init(c, name)
+	return r, nil
+}
+
+// begin puts what r does by itself among the events.
+func (r *router) begin() {
+	c, w := r.world.config, r.world
+	for i := range r.candidates {
+		if c.Scrape > 0 {
+			w.events.add(int64(r.random.below(uint64(c.Scrape))), kindScrape, i, int64(r.number))
+		}
+		if len(c.Faults) > 0 {
+			w.events.add(int64(r.random.below(uint64(checkFirst))), kindCheck, i, int64(r.number))
+		}
+	}
+	if len(c.Faults) > 0 {
+		w.events.add(0, kindSweep, r.number, 0)
+	}
+}
+
+func (r *router) time() time.Time { return epoch.Add(time.Duration(r.world.now)) }
+
+// take has a request that just came tried, or wait.
+func (r *router) take(f *flight) {
+	if r.queue.Len() > 0 || !r.try(f) {
+		r.park(f)
+	}
+}
+
+// try sends the request to a backend that has room, another one if that fails;
+// false: there is none.
+func (r *router) try(f *flight) bool {
+	for f.tries < maxTries {
+		if !r.acquire(f) {
+			return false
+		}
+		f.tries++
+		if f.tries == 1 {
+			r.pool.Budget().Request(r.time())
+		}
+		if f.engine.up {
+			err := f.engine.submit(f)
+			if err != nil { // longer than the model's context
+				f.end(r, backends.Served, backends.Report{Evidence: backends.Neutral, Status: 400})
+				r.over(f, Refused)
+			}
+			return true
+		}
+		r.hurry(f.engine.number)
+		f.end(r, backends.Failed, backends.Report{Evidence: backends.Unreachable})
+	}
+	r.over(f, Failed)
+	return true
+}
+
+// maxTries is the router's default: the first try and one more.
+const maxTries = 2
+
+// acquire is acquireOf of package router: it chooses a backend and reserves what
+// the request will take there.
+func (r *router) acquire(f *flight) bool {
+	now, q := r.time(), &r.request
+	q.Rand, q.Now = r.random.next(), r.world.now
+	q.Eligible = r.untried(f, now)
+	r.describe(q, f)
+	for again := true; ; q.Eligible = r.untried(f, now) {
+		i := balancer.Choose(r.policy, q, r.candidates)
+		if i < 0 {
+			return false
+		}
+		f.tried.Set(i)
+		ep := r.pool.Endpoint(i)
+		pass, ok := r.pool.Members().Enter(i, now)
+		if !ok {
+			continue
+		}
+		if ep.Acquire(&f.lease, r.candidates[i].Bound()) {
+			if overtaken := f.lease.Promise(q); !overtaken || !again {
+				f.engine, f.pass, f.sent, f.hit, f.size = r.world.backends[i], pass, r.world.now, q.Decision.Predicted, q.Tokens
+				f.served = f.engine
+				r.given(f.request, i)
+				return true
+			}
+			again = false
+			f.tried.Clear(i)
+			f.lease.Finish(backends.Ignored, now)
+		}
+		ep.Report(backends.Report{Pass: pass, Evidence: backends.Neutral}, now)
+	}
+}
+
+// untried is who may be asked for f.
+func (r *router) untried(f *flight, now time.Time) balancer.Mask {
+	open := r.pool.Members().Eligible(now)
+	for w := range open {
+		open[w] &^= f.tried[w]
+	}
+	return open
+}
+
+// describe says what the request is like, as far as a router can know.
+func (r *router) describe(q *balancer.Request, f *flight) {
+	t := &r.world.config.Trace.Requests[f.request]
+	q.Tokens, q.Output, q.Stream, q.Root, q.Index = 0, 0, true, 0, nil
+	if r.wants&balancer.WantsSize != 0 {
+		q.Tokens = r.estimator.Input(promptOf(t))
+		if noise := r.world.config.Noise; noise > 0 {
+			q.Tokens = max(int64(float64(q.Tokens)*math.Exp(noise*f.noise)), 1)
+		}
+		q.Output = r.estimator.Typical()
+	}
+	if r.wants&balancer.WantsPrefix != 0 {
+		r.match(q, f.request)
+	}
+}
+
+func promptOf(t *Request) admission.Prompt {
+	return admission.Prompt{Bytes: int64(t.Prompt) * bytesPerToken}
+}
+
+// firstToken is the engine's first token of f: its answer has begun.
+func (r *router) firstToken(f *flight) {
+	f.first = r.world.now
+	if !r.world.config.ReleaseAtEnd {
+		f.lease.FirstToken(r.time())
+	}
+	f.lease.Endpoint().Answered(&f.pass, r.time())
+}
+
+// finished is the end of f's answer.
+func (r *router) finished(f *flight) {
+	t := &r.world.config.Trace.Requests[f.request]
+	u := helixflow.Usage{Reported: true, InputTokens: int64(t.Prompt), OutputTokens: int64(t.Output)}
+	if !r.world.config.NoReports {
+		u.CachedTokens = int64(f.cached)
+	}
+	f.lease.Learn(u, r.time())
+	r.calibrate(f, u)
+	r.estimator.Learn(promptOf(t), u)
+	f.end(r, backends.Served, backends.Report{Evidence: backends.Well, Status: 200})
+	if f.waited {
+		r.queue.Charge(&f.waiter, outputWeight*float64(t.Output))
+	}
+	r.over(f, Answered)
+	r.freed()
+}
+
+// outputWeight is package router's: what a token of an answer counts beside one of
+// a prompt.
+const outputWeight = 2
+
+// broke is the end of f's backend.
+func (r *router) broke(f *flight) {
+	now := r.time()
+	r.hurry(f.engine.number)
+	begun := f.first != 0
+	f.end(r, backends.Failed, backends.Report{Evidence: backends.Faulty})
+	if begun || f.tries >= maxTries || !r.pool.Budget().Retry(now) {
+		r.over(f, Failed)
+	} else {
+		r.take(f)
+	}
+	r.freed()
+}
+
+// gone is the end of f's client.
+func (r *router) gone(f *flight) {
+	if f.parked {
+		r.queue.Cancel(&f.waiter)
+	}
+	if e := f.engine; e != nil {
+		e.abort(f)
+		f.end(r, backends.Ignored, backends.Report{Evidence: backends.Neutral})
+	}
+	r.over(f, Left)
+	r.freed()
+}
+
+// end ends what f holds of its backend.
+func (f *flight) end(r *router, o backends.Outcome, report backends.Report) {
+	now := r.time()
+	report.Pass = f.pass
+	f.lease.Endpoint().Report(report, now)
+	f.lease.Finish(o, now)
+	f.engine, f.seq = nil, nil
+}
+
+// over is the end of a request.
+func (r *router) over(f *flight, how Ending) {
+	r.world.result.ended(r.world, f, how)
+	r.world.land(f)
+}

@@ -1,0 +1,151 @@
+package replay
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/balancer"
+)
+
+// The digests of policies that hardly change: whatever else changes them is either
+// a change of the engine's model, or something that is not the same twice.
+func TestDigest(t *testing.T) {
+	trace := traffic(t, "mixed", 400)
+	f := func(policy string, want uint64) {
+		t.Helper()
+		c := New(trace, policy)
+		c.Seed = 3
+		assert.Equal(t, want, run(t, c).Digest, policy)
+	}
+	f("round_robin", 0x3ec5382755d5da5f)
+	f("least_inflight", 0xeb0d91eb3f550264)
+}
+
+func TestSameSeedSameResult(t *testing.T) {
+	trace := traffic(t, "mixed", 300)
+	for _, policy := range Policies() {
+		c := New(trace, policy)
+		c.Routers, c.Gossip, c.Noise, c.Leave = 2, 250*time.Millisecond, 0.3, 0.1
+		c.Faults = []Fault{{At: 5 * time.Second, Kind: Crash}, {At: 15 * time.Second, Kind: Heal}}
+		one, two := run(t, c), run(t, c)
+		require.Equal(t, one.Digest, two.Digest, policy)
+		require.Equal(t, one.Summary(), two.Summary())
+		c.Seed++
+		require.NotEqual(t, one.Digest, run(t, c).Digest, policy)
+	}
+}
+
+// Whatever happens, every request ends once, and then nothing is left on any book.
+func TestBooksBalance(t *testing.T) {
+	f := func(name string, change func(*Config)) {
+		t.Helper()
+		for _, policy := range Policies() {
+			c := New(traffic(t, "mixed", 300, func(p *Traffic) { p.Rate = 20 }), policy)
+			c.Backends = 4
+			change(&c)
+			w, err := newWorld(c)
+			require.NoError(t, err)
+			r := w.run()
+			require.Len(t, r.Requests, 300, "%s, %s", name, policy)
+			for _, router := range w.routers {
+				require.Zero(t, router.queue.Len())
+				for i := range router.candidates {
+					l := router.candidates[i].Load
+					require.Zero(t, l.InFlight(), "%s, %s", name, policy)
+					require.Zero(t, l.PrefillTokens())
+					require.Zero(t, l.KVTokens())
+					require.Zero(t, l.Ahead(w.now))
+				}
+			}
+			for _, e := range w.backends {
+				if c := e.model.Counters(); e.up {
+					require.Zero(t, c.Running+c.Waiting)
+					require.Zero(t, c.BlocksUsed)
+				}
+			}
+		}
+	}
+	f("plain", func(*Config) {})
+	f("no metrics", func(c *Config) { c.Scrape = 0 })
+	f("clients leave", func(c *Config) { c.Leave = 0.5 })
+	f("three routers", func(c *Config) { c.Routers, c.Gossip = 3, time.Second })
+	f("a queue", func(c *Config) {
+		c.MaxInflight, c.Queue, c.Leave = 4, Queue{Wait: 20 * time.Second, Size: 100}, 0.2
+	})
+	f("no queue", func(c *Config) { c.MaxInflight = 2 })
+	f("faults", func(c *Config) {
+		c.Leave, c.Routers = 0.2, 2
+		c.Faults = []Fault{
+			{At: 2 * time.Second, Backend: 0, Kind: Crash}, {At: 3 * time.Second, Backend: 1, Kind: Slow, Speed: 0.1},
+			{At: 4 * time.Second, Backend: 2, Kind: Crash}, {At: 9 * time.Second, Backend: 0, Kind: Heal},
+			{At: 10 * time.Second, Backend: 1, Kind: Heal},
+		}
+	})
+	f("all die", func(c *Config) {
+		for i := range c.Backends {
+			c.Faults = append(c.Faults, Fault{At: 5 * time.Second, Backend: i, Kind: Crash})
+		}
+	})
+	f("one backend", func(c *Config) { c.Backends = 1 })
+}
+
+// A backend that dies takes with it what it had begun to answer, and no other
+// request; when it is back it gets its share again.
+func TestCrash(t *testing.T) {
+	trace := traffic(t, "plain", 1500)
+	c := New(trace, "adaptive")
+	c.Backends = 3
+	c.Faults = []Fault{{At: 30 * time.Second, Kind: Crash}, {At: 60 * time.Second, Kind: Heal}}
+	r := run(t, c)
+	require.Greater(t, trace.Duration(), 150*time.Second)
+	while, after := 0, 0
+	for _, o := range r.Requests {
+		if o.Ending == Failed {
+			assert.NotZero(t, o.TTFT, "it had begun")
+		}
+		if o.Ending == Answered && o.Backend == 0 {
+			switch at := time.Duration(o.Arrived); {
+			case at > 31*time.Second && at < 60*time.Second:
+				while++
+			case at > 120*time.Second && at < 150*time.Second:
+				after++
+			}
+		}
+	}
+	assert.Zero(t, while)
+	assert.Greater(t, after, 20)
+	assert.Less(t, r.Unserved, 60)
+}
+
+func TestConfigCheck(t *testing.T) {
+	f := func(change func(*Config), want string) {
+		t.Helper()
+		c := New(traffic(t, "plain", 10), "adaptive")
+		change(&c)
+		_, err := Run(c)
+		require.ErrorContains(t, err, want)
+	}
+	f(func(c *Config) { c.Policy = "best" }, `cannot make balancing policy "best": the policies are adaptive,`)
+	f(func(c *Config) { c.Backends = 0 }, "1 to 256 backends, not 0")
+	f(func(c *Config) { c.Backends = balancer.MaxBackends + 1 }, "1 to 256 backends, not 257")
+	f(func(c *Config) { c.Routers = 0 }, "1 to 64 routers, not 0")
+	f(func(c *Config) { c.Scrape = time.Microsecond }, "each millisecond at most")
+	f(func(c *Config) { c.Engine = c.Engine.WithKVTokens(3) }, "no room for a sequence")
+	f(func(c *Config) { c.Faults = []Fault{{Backend: 8}} }, "a fault of backend 8")
+	f(func(c *Config) { c.Trace = &Trace{} }, "the trace has no requests")
+}
+
+// The oracle against what one can count by hand.
+func TestOracle(t *testing.T) {
+	trace := &Trace{sizes: fixedPieces, Requests: []Request{
+		{Prompt: 1024, Output: 1, Pieces: []uint64{1, 2}},
+		{Prompt: 1024, Output: 1, Pieces: []uint64{1, 3}},
+		{Prompt: 1024, Output: 1, Pieces: []uint64{4, 2}}, // 2 behind another beginning
+		{Prompt: 1024, Output: 1, Pieces: []uint64{1, 2}},
+	}}
+	assert.InDelta(t, (512+0+1023)/4096.0, trace.Oracle(0), 1e-9)
+	assert.InDelta(t, 512/4096.0, trace.Oracle(2000), 1e-9)
+}
