@@ -17,8 +17,9 @@ func (r *router) park(f *flight) {
 		r.over(f, Failed)
 		return
 	}
-	ahead := r.queue.Work() / float64(len(r.candidates))
-	if r.queue.Len() >= q.Size || time.Duration(ahead*float64(time.Second)) > q.Wait {
+	n, work := r.queue.Ahead(admission.Default)
+	ahead := time.Duration(work / float64(len(r.candidates)) * float64(time.Second))
+	if n >= q.Size || ahead > q.Wait {
 		r.over(f, Refused)
 		return
 	}
