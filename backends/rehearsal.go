@@ -67,4 +67,3 @@ func (r *Rehearsal) Sweep(now time.Time) {
 		ep.change(r.pool.tick(now), func(*Rules) {})
 	}
 }
-

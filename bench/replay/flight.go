@@ -33,11 +33,9 @@ type flight struct {
 
 // try is what a request holds of a backend.
 type try struct {
-	engine   *engine // where it runs; nil: nowhere
-	lease    backends.Lease
-	pass     backends.Pass
-	sent     int64
-	inflight int32 // there with it
-	hit      int64 // tokens that the index predicted
-	size     int64 // estimated tokens of the prompt
+	engine *engine // where it runs; nil: nowhere
+	lease  backends.Lease
+	pass   backends.Pass
+	hit    int64 // tokens that the index predicted
+	size   int64 // estimated tokens of the prompt
 }

@@ -131,7 +131,7 @@ func (r *router) acquire(f *flight) bool {
 		}
 		if ep.Acquire(&f.lease, r.candidates[i].Bound()) {
 			if overtaken := f.lease.Promise(q); !overtaken || !again {
-				f.engine, f.pass, f.sent, f.hit, f.size = r.world.backends[i], pass, r.world.now, q.Decision.Predicted, q.Tokens
+				f.engine, f.pass, f.hit, f.size = r.world.backends[i], pass, q.Decision.Predicted, q.Tokens
 				f.served = f.engine
 				r.given(f.request, i)
 				return true

@@ -79,8 +79,10 @@ func TestBooksBalance(t *testing.T) {
 	f("faults", func(c *Config) {
 		c.Leave, c.Routers = 0.2, 2
 		c.Faults = []Fault{
-			{At: 2 * time.Second, Backend: 0, Kind: Crash}, {At: 3 * time.Second, Backend: 1, Kind: Slow, Speed: 0.1},
-			{At: 4 * time.Second, Backend: 2, Kind: Crash}, {At: 9 * time.Second, Backend: 0, Kind: Heal},
+			{At: 2 * time.Second, Backend: 0, Kind: Crash},
+			{At: 3 * time.Second, Backend: 1, Kind: Slow, Speed: 0.1},
+			{At: 4 * time.Second, Backend: 2, Kind: Crash},
+			{At: 9 * time.Second, Backend: 0, Kind: Heal},
 			{At: 10 * time.Second, Backend: 1, Kind: Heal},
 		}
 	})
