@@ -95,7 +95,7 @@ var rooms = []room{
 		third:  []string{fasthttp},
 		only: map[string][]string{
 			fasthttp:  {"conn.go", "intake.go", "respond.go", "splice.go", "upgrade.go"},
-			"configs": {"compile.go", "compile_hooks.go", "compile_identity.go", "compile_keys.go", "compile_limits.go", "compile_standing.go"},
+			"configs": {"compile.go", "compile_cache.go", "compile_hooks.go", "compile_identity.go", "compile_keys.go", "compile_limits.go", "compile_standing.go"},
 		},
 	},
 

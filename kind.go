@@ -52,6 +52,7 @@ const (
 	KindIdempotencyKey                  // the idempotency key is malformed
 	KindIdempotencyBusy                 // the same request is under way
 	KindIdempotencyReuse                // the idempotency key stood for another request
+	KindNotCached                       // only an answer from the cache was wanted, and there is none
 	KindClientGone                      // the client left; nobody reads this answer
 	NumKinds                            // how many there are, for tables indexed by Kind
 )
@@ -103,6 +104,7 @@ var kindNames = [NumKinds]string{
 	KindIdempotencyKey:      "idempotency_key",
 	KindIdempotencyBusy:     "idempotency_busy",
 	KindIdempotencyReuse:    "idempotency_reuse",
+	KindNotCached:           "not_cached",
 	KindClientGone:          "client_gone",
 }
 

@@ -17,6 +17,7 @@ func check(r *reader, c *Config) {
 	checkPools(r, c.Pools)
 	checkHooks(r, c.Hooks)
 	checkModels(r, c)
+	checkCache(r, c)
 	checkLimits(r, c)
 	checkPassthrough(r, c)
 	checkRedis(r, &c.Redis)

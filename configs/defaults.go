@@ -26,6 +26,7 @@ func Default() *Config {
 			IdempotencyMemory: 64 << 20,
 		},
 		Auth:   Auth{Order: []string{"key", "jwt", "mtls"}, FailuresPerMinute: 20},
+		Cache:  defaultCache(),
 		Limits: defaultLimits(),
 		Redis:  Redis{Timeout: 20 * time.Millisecond, ConnectTimeout: time.Second, Prefix: "helixflow"},
 		Log:    Log{Level: "info", Access: "off", AccessSample: Whole, AccessMaxSize: 100 << 20, AccessKeep: 5},
@@ -125,6 +126,7 @@ func defaultModel() Model {
 	return Model{
 		Limits:       defaultLimits(),
 		FallbackHold: 30 * time.Second,
+		Cache:        defaultModelCache(),
 		Timeouts: Timeouts{
 			Connect:    time.Second,
 			FirstToken: 60 * time.Second,

@@ -5,6 +5,5 @@ package configs
 // enters the table in keys.go.
 
 var planned = map[string][]string{
-	"":         {"cache", "cluster", "ledger", "store", "version"},
-	"models[]": {"cache"},
+	"": {"cluster", "ledger", "store", "version"},
 }

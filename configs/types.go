@@ -24,6 +24,7 @@ type Config struct {
 	Pools   []Pool
 	Hooks   []Hook
 	Models  []Model
+	Cache   Cache
 	Limits  Limits // of the whole router
 
 	Passthrough []Passthrough // what is off unless it stands here
@@ -343,6 +344,7 @@ type Model struct {
 	Hooks        []string      // names, asked in this order
 	FallbackHold time.Duration // default 30s: how long to stay with a later priority after falling back to it; 0 is not at all
 	Params       Params
+	Cache        ModelCache
 	Timeouts     Timeouts
 	Limits       Limits
 	Price        Price

@@ -60,3 +60,32 @@ func (v choiceList) schema() *schema {
 func (v choiceList) diff(s scope, next value) {
 	s.change(strings.Join(*v.to, ", "), strings.Join(*next.(choiceList).to, ", "))
 }
+
+// choiceSet is choiceList for a set that may be empty, whose order says nothing.
+type choiceSet struct {
+	to    *[]string
+	names []string
+}
+
+func (v choiceSet) decode(r *reader, n *node) {
+	if n.kind == listNode && len(n.items) == 0 {
+		*v.to = []string{}
+		return
+	}
+	choiceList(v).decode(r, n)
+}
+
+func (v choiceSet) schema() *schema {
+	s := choiceList(v).schema()
+	s.MinItems = nil
+	return s
+}
+
+func (v choiceSet) diff(s scope, next value) {
+	sorted := func(list []string) string {
+		list = slices.Clone(list)
+		slices.Sort(list)
+		return strings.Join(list, ", ")
+	}
+	s.change(sorted(*v.to), sorted(*next.(choiceSet).to))
+}

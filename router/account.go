@@ -54,10 +54,14 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	r := accesslog.Record{
 		Time: e.began, Client: e.from, Op: e.op, Backend: e.backend, Stream: e.call.Stream,
 		Status: status, Cut: e.truncated, Left: status == statusClientGone, Replay: e.replay != nil, Tries: e.tries,
+		Cache:   e.known.result.String(),
 		BytesIn: e.bytesIn, BytesOut: e.relay.sent, Total: now.Sub(e.began), Queue: e.queued, Usage: e.usage,
 	}
 	if status == statusSwitching {
 		r.Stream, r.Left, r.End = false, e.left, e.socket.end.Load().as.String()
+	}
+	if known := e.known.answer; known != nil {
+		r.Usage = known.Usage
 	}
 	r.ID.Set(e.id)
 	r.Asked = e.asked

@@ -75,6 +75,7 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 	if err := s.addHooks(cfg.Hooks, w); err != nil {
 		return nil, err
 	}
+	s.addCache(cfg)
 	s.addPrefixes(cfg, pools, w)
 	for i := range cfg.Models {
 		if err := s.addModel(&cfg.Models[i], pools, w); err != nil {
@@ -300,7 +301,7 @@ func identity(t configs.ClientTLS, proxy secret.Text) string {
 func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, w World) error {
 	r := &Route{
 		model: c.Name, fallback: w.Fallbacks.of(c.Name), hold: c.FallbackHold, series: w.Metrics.Model(c.Name),
-		estimator: w.Limits.Estimator(c.Name), price: priceOf(&c.Price), held: holdBelow,
+		estimator: w.Limits.Estimator(c.Name), price: priceOf(&c.Price), held: holdBelow, cache: cachingOf(c),
 	}
 	r.setTimeouts(&c.Timeouts)
 	r.addTargets(c.Targets, pools)

@@ -65,6 +65,8 @@ func (b *relay) end(a *Attempt) error {
 	case !b.finished:
 		return b.broken(errTruncated)
 	case b.e.op.Understood(): // some engines leave out the last word; clients wait for it
+		b.e.known.recording.Append(done)
+		b.e.keepKnown()
 		return b.write(done, true)
 	default:
 		return b.write(nil, true)
@@ -170,6 +172,12 @@ func (b *relay) events(a *Attempt, p []byte) error {
 		a.lease.Disarm() // the backend has said all: the client's leaving is no matter now
 	}
 	b.came = time.Now()
+	if rec := b.e.known.recording; rec != nil {
+		rec.Beat(b.came)
+		if b.terminal && !b.failed {
+			b.e.keepKnown()
+		}
+	}
 	if end > 0 {
 		b.spoke = b.came
 		b.e.conn.armWrite(b.spoke)
@@ -205,11 +213,13 @@ func (b *relay) events(a *Attempt, p []byte) error {
 // only if something of them is not to be passed on, what is.
 func (b *relay) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 	var ev openai.Event
+	rec := b.e.known.recording
 	for {
 		n := a.framer.EventEnd(p[end:])
 		if n == 0 {
 			if b.opaque || len(p)-end > maxEvent {
 				b.opaque = true
+				b.e.unkeep()
 				a.framer.Reset()
 				if out != nil {
 					out = out.Grow(len(p) - end)
@@ -220,7 +230,7 @@ func (b *relay) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 			return end, out
 		}
 		one := p[end : end+n]
-		keep, odd := true, false
+		keep, odd, usageOnly := true, false, false
 		switch {
 		case b.opaque: // the rest of a long event is passed on as it is
 		case !b.e.firstToken.IsZero() && openai.Plain(one, b.e.op):
@@ -228,7 +238,7 @@ func (b *relay) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 		default:
 			openai.ReadEvent(one, b.e.op, &ev)
 			b.e.rememberEvent(a, one, &ev)
-			keep, odd = b.note(&ev), ev.Odd && b.e.op.Understood()
+			keep, odd, usageOnly = b.note(&ev), ev.Odd && b.e.op.Understood(), ev.UsageOnly
 		}
 		b.opaque = false
 		if out == nil && (!keep || odd) {
@@ -238,10 +248,15 @@ func (b *relay) edit(a *Attempt, p []byte) (end int, out *buf.Buffer) {
 		switch {
 		case out == nil || !keep:
 		case odd:
+			begin := len(out.B)
 			out.B = openai.AppendMended(out.B, one, b.e.op, brokenOff, b.sequence-1)
+			one = out.B[begin:]
 		default:
 			out = out.Grow(n)
 			out.B = append(out.B, one...)
+		}
+		if rec != nil {
+			b.e.keepEvent(rec, one, usageOnly)
 		}
 		end += n
 		if b.terminal { // nothing belongs behind the last word
@@ -271,6 +286,7 @@ func (b *relay) note(ev *openai.Event) bool {
 	if ev.Failed {
 		b.failed = true
 		e.forgo()
+		e.unkeep()
 	}
 	b.terminal = b.terminal || ev.Terminal
 	if ev.UsageOnly && e.withholdUsage {

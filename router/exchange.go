@@ -79,6 +79,8 @@ type progress struct {
 	looked        looked            // what hooks did
 	withholdUsage bool              // the usage chunk was asked for by us, not by the client
 
+	known known // what the cache has to do with it
+
 	// What an idempotency key is about.
 	claim    *idempotency.Claim // to be ended; nil for none
 	lifetime time.Duration      // of the answer that it gathers
@@ -140,6 +142,7 @@ func (e *Exchange) finish() {
 	e.charge()
 	e.freeRequest()
 	e.forgo()
+	e.unkeep()
 	e.account(now)
 	if e.socket != nil && e.socket.counted {
 		s.sockets.Add(-1)

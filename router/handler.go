@@ -8,8 +8,7 @@ import (
 	"github.com/helixflow/helixflow/internal/openai"
 )
 
-// This file is the walk of one request. (The cache takes its place between admit
-// and forward when it exists.)
+// This file is the walk of one request.
 
 // serve walks e to an answer, which respond then sends. An error is one that
 // the client is to read.
@@ -71,6 +70,9 @@ func (s *Server) serve(e *Exchange) error {
 		return err
 	}
 	if err := e.askBefore(); err != nil {
+		return err
+	}
+	if err := e.lookup(); err != nil || e.known.answer != nil {
 		return err
 	}
 	if err := e.forward(); err != nil {

@@ -36,9 +36,10 @@ type client struct {
 	idempotencyKey []byte        // nil for one that stands twice
 	idempotent     bool          // an idempotency key came
 	credentialSent bool          // a credential header came, though perhaps of no use
-	ambiguous      bool          // a credential header stands twice
-	websocket      bool          // it asks to switch to one
-	keyInProtocol  bool          // the credential came as a subprotocol
+	cache          cacheControl
+	ambiguous      bool // a credential header stands twice
+	websocket      bool // it asks to switch to one
+	keyInProtocol  bool // the credential came as a subprotocol
 }
 
 // accept looks over what came before the body.
@@ -93,6 +94,9 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 				e.client.idempotencyKey = nil // which of the two is not for us to choose
 			}
 			e.client.idempotent = true
+			e.header.B = appendHeader(e.header.B, string(k), v)
+		case "Cache-Control":
+			e.client.cache.read(v)
 			e.header.B = appendHeader(e.header.B, string(k), v)
 		case "Origin":
 			e.client.origin = v

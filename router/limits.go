@@ -186,6 +186,8 @@ func (e *Exchange) settle(now time.Time) {
 	}
 	r := e.name.route
 	switch {
+	case e.known.answer != nil:
+		e.ticket.Settle(now, e.hitDemand())
 	case e.usage.Reported:
 		r.estimator.Learn(e.prompt, e.usage)
 		e.ticket.Settle(now, r.demandOf(e.usage))

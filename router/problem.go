@@ -85,6 +85,7 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindIdempotencyKey:      {400, typeInvalid, "invalid_idempotency_key", "An Idempotency-Key must stand once, and be 1 to 255 printable ASCII characters.", adviseNothing},
 	helixflow.KindIdempotencyBusy:     {409, typeInvalid, "idempotency_in_progress", "The same request, with this Idempotency-Key, is being answered.", adviseRetry},
 	helixflow.KindIdempotencyReuse:    {422, typeInvalid, "idempotency_key_reused", "This Idempotency-Key stood for another request before.", adviseNoRetry},
+	helixflow.KindNotCached:           {504, typeServer, "not_cached", "No answer to this request is cached, and Cache-Control: only-if-cached asks for no other.", adviseNoRetry},
 	helixflow.KindClientGone:          {499, typeServer, "client_gone", "The client closed the connection.", adviseNothing},
 }
 
@@ -235,6 +236,7 @@ var (
 	errFormType       = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The Content-Type must be multipart/form-data or application/json."}
 	errEncoding       = &helixflow.Error{Kind: helixflow.KindUnsupportedMedia, Public: "The body must not be compressed: Content-Encoding is not accepted."}
 	errBodyTimeout    = &helixflow.Error{Kind: helixflow.KindBodyTimeout}
+	errNotCached      = &helixflow.Error{Kind: helixflow.KindNotCached}
 	errClientGone     = &helixflow.Error{Kind: helixflow.KindClientGone}
 	errDraining       = &helixflow.Error{Kind: helixflow.KindDraining, RetryAfter: time.Second}
 	errDeadline       = &helixflow.Error{Kind: helixflow.KindDeadline}

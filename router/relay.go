@@ -61,6 +61,8 @@ func (b *relay) run() error {
 	switch a := e.attempt; {
 	case e.replay != nil:
 		return b.write(e.replay.Body, true)
+	case e.known.answer != nil && e.problem == nil:
+		return b.replayKnown(e.known.answer)
 	case a == nil:
 		return b.write(e.local.B, true)
 	case a.events:
@@ -156,6 +158,8 @@ func (c *clientConn) rest() {
 // relayPieces passes on a large answer that is not a stream of events.
 func (b *relay) relayPieces(a *Attempt) error {
 	e := b.e
+	rec := e.known.recording
+	rec.Append(a.text.B)
 	if err := b.write(a.text.B, false); err != nil {
 		return err
 	}
@@ -167,6 +171,7 @@ func (b *relay) relayPieces(a *Attempt) error {
 		}
 		n, err := a.lease.Read(text.B[:cap(text.B)])
 		if err == io.EOF {
+			e.keepKnown()
 			if b.chunked {
 				return b.write(nil, true)
 			}
@@ -177,7 +182,12 @@ func (b *relay) relayPieces(a *Attempt) error {
 			return b.truncated(err)
 		}
 		e.conn.armWrite(time.Now())
+		rec.Append(text.B[:n])
 		last := !b.chunked && b.sent+int64(n) == a.lease.BodyLength()
+		if last {
+			e.keepKnown()
+			rec = nil
+		}
 		if err := b.write(text.B[:n], last); err != nil {
 			return err
 		}
@@ -188,6 +198,7 @@ func (b *relay) relayPieces(a *Attempt) error {
 func (b *relay) truncated(cause error) error {
 	e := b.e
 	e.forgo()
+	e.unkeep()
 	if !e.left && !e.conn.Gone() {
 		e.truncated = true
 		if f, ok := cause.(*backends.Failure); ok {

@@ -57,6 +57,9 @@ func (e *Exchange) respond() {
 	c.closing = c.closing || e.srv.draining.Load() || c.mustClose()
 	b := &e.relay
 	e.describe()
+	if e.known.keeps {
+		e.beginKeeping(now)
+	}
 	b.out = buf.Get(2 << 10)
 	b.out.B = e.appendHead(b.out.B, now)
 	c.armWrite(now)
@@ -86,10 +89,12 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 	case e.replay != nil:
 		dst = appendContentType(dst, []byte(e.replay.ContentType))
 		dst = append(dst, helixflow.HeaderReplayed+": true\r\n"...)
+	case e.known.answer != nil && e.problem == nil:
+		dst = appendContentType(dst, []byte(e.known.answer.ContentType))
 	case e.status != statusNoContent:
 		dst = append(dst, "Content-Type: application/json\r\n"...)
 	}
-	if a != nil && a.events || e.replay != nil && e.replay.Events {
+	if a != nil && a.events || e.replay != nil && e.replay.Events || e.known.streams() {
 		// nginx in front must not hold events back.
 		dst = append(dst, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"...)
 	}
@@ -104,6 +109,7 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 		dst = append(append(append(dst, "Allow: "...), allowedMethods(e.op)...), "\r\n"...)
 	}
 	dst = e.appendLimitHeaders(dst, now)
+	dst = e.appendKnown(dst, now)
 	dst = e.appendDecision(dst)
 	dst = appendHeader(dst, helixflow.HeaderRequestID, e.id)
 	dst = append(dst, helixflow.HeaderProcessingMS+": "...)
@@ -152,6 +158,11 @@ func (e *Exchange) bodySize() int64 {
 		return -1
 	case e.replay != nil:
 		return int64(len(e.replay.Body))
+	case e.known.answer != nil && e.problem == nil:
+		if e.known.streams() {
+			return -1
+		}
+		return int64(len(e.known.answer.Body))
 	case a == nil:
 		return int64(len(e.local.B))
 	case e.op == helixflow.OpPassthrough && e.conn.head.IsHead():

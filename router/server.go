@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/cache"
 	"github.com/helixflow/helixflow/internal/accesslog"
 	"github.com/helixflow/helixflow/internal/idempotency"
 	"github.com/helixflow/helixflow/internal/metric"
@@ -51,6 +52,7 @@ type Server struct {
 	throttle *authn.Throttle
 	access   atomic.Pointer[accesslog.Log]
 	answers  *idempotency.Store
+	known    atomic.Pointer[cache.Cache] // nil before the first plan with a model that has answers kept
 	objects  *objects.Registry
 	spooled  atomic.Int64   // bytes of uploads on disk
 	mirrored atomic.Int32   // copies under way
@@ -91,6 +93,7 @@ func NewServer(o Options) (*Server, error) {
 // Publish makes snap the plan of every request that begins from now on.
 func (s *Server) Publish(snap *Snapshot) {
 	s.answers.SetLimit(snap.answersLimit)
+	s.setCache(snap.cacheMemory)
 	s.snapshot.Store(snap)
 }
 
@@ -298,4 +301,7 @@ func (s *Server) Close() {
 	s.copies.Wait()
 	s.watcher.close()
 	s.answers.Close()
+	if c := s.known.Load(); c != nil {
+		c.Close()
+	}
 }

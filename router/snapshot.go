@@ -44,7 +44,9 @@ type Snapshot struct {
 	lifetimes    map[string]time.Duration // of answers to idempotency keys, by tenant; none for those without
 	answersLimit int64                    // bytes, for all of them
 
-	shedsUnqueued bool // some batch may stand back in a pool without a queue
+	shedsUnqueued bool     // some batch may stand back in a pool without a queue
+	cacheMemory   int64    // bytes, for answers that are kept; 0: no model has any kept
+	cacheHeaders  [][]byte // names of the headers that can change an answer
 
 	tokens  *authn.Tokens            // nil: none are believed
 	keySets []*authn.KeySet          // that are fetched for them
@@ -91,6 +93,7 @@ type Route struct {
 	limit      *admission.Scope // nil: none
 	estimator  *admission.Estimator
 	price      price
+	cache      *caching // nil: no answer is kept
 }
 
 // target is a pool, and the model's name there.

@@ -207,6 +207,8 @@ func metricsPage(t *testing.T) string {
 	m.Certificate("clients", time.Unix(1, 0))
 	m.AccessLog(func() (written, dropped, failures uint64) { return 1, 1, 1 })
 	m.Redis(func() *metric.Redis { return &metric.Redis{Failed: map[string]uint64{"timeout": 1}, Breaker: "closed"} })
+	model.Cache(metric.CacheHit)
+	m.Cache(func() metric.CacheStats { return metric.CacheStats{} })
 	m.Idempotent(metric.IdempotentFirst)
 	m.Idempotency(func() metric.IdempotencyStats { return metric.IdempotencyStats{} })
 	var scrape strings.Builder

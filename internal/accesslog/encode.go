@@ -54,6 +54,7 @@ func appendOutcome(dst []byte, r *Record) []byte {
 	if r.Replay {
 		dst = append(dst, `,"replay":true`...)
 	}
+	dst = appendName(dst, `,"cache":`, r.Cache)
 	dst = appendCount(dst, `,"tries":`, int64(r.Tries))
 	dst = appendName(dst, `,"end":`, r.End)
 	dst = appendName(dst, `,"hook":`, r.Hook)

@@ -36,6 +36,7 @@ type Record struct {
 	Cut     bool           // the answer broke off behind its head
 	Left    bool           // the client did not wait for the end
 	Replay  bool           // the answer of before, to an idempotency key
+	Cache   string         // what the cache had to do with it: hit, miss, bypass; empty where no rule is about it
 	Tries   int
 	End     string // how a websocket ended; empty for what is none
 

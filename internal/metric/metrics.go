@@ -35,6 +35,7 @@ type Metrics struct {
 	keyringKeys       atomic.Int64
 	operations        operations
 	idempotency       idempotency
+	cache             atomic.Pointer[func() CacheStats]
 	websockets        [helixflow.NumOps]WebsocketSeries
 
 	mu       sync.Mutex // guards the fields below, not what they point at
@@ -192,6 +193,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	for i := range m.shed {
 		t.sample(shedTotal.name, m.shed[i].Load(), "class", Classes[i])
 	}
+	m.writeCache(&t)
 	m.idempotency.write(&t)
 	t.family(authFailures)
 	for r := range m.authFailures {

@@ -17,6 +17,7 @@ type ModelSeries struct {
 	firstToken histogram
 	perToken   histogram
 	tokens     [len(tokenTypes)]atomic.Uint64
+	cache      cacheSeries
 }
 
 // opSeries is what is counted per model and operation.
@@ -116,4 +117,5 @@ func writeModels(t *text, models []*ModelSeries) {
 			}
 		}
 	}
+	writeCacheOfModels(t, models)
 }

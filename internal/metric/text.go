@@ -61,6 +61,13 @@ var (
 	tlsCertificateDays  = family{"helixflow_tls_certificate_days_left", "gauge", "Days until then; below zero when it has run out."}
 	accessLogLines      = family{"helixflow_access_log_lines_total", "counter", "Lines of the access log; dropped ones had no room or could not be written."}
 	accessLogFailures   = family{"helixflow_access_log_failures_total", "counter", "Writes to the access log that failed."}
+	cacheRequests       = family{"helixflow_cache_requests_total", "counter", "Requests for models that have a cache, by what it had to do with them: hit, miss, or bypass where the answer may not be kept."}
+	cacheSavedTokens    = family{"helixflow_cache_saved_tokens_total", "counter", "Tokens of answers that came from the cache."}
+	cacheSavedUSD       = family{"helixflow_cache_saved_usd_total", "counter", "What they would have cost, by the prices of the models."}
+	cacheAnswers        = family{"helixflow_cache_answers", "gauge", "Answers in the cache's memory now."}
+	cacheBytes          = family{"helixflow_cache_bytes", "gauge", "Memory they use, with those that are being gathered."}
+	cacheLimit          = family{"helixflow_cache_limit_bytes", "gauge", "Memory they may use."}
+	cacheDropped        = family{"helixflow_cache_dropped_total", "counter", "Answers that left because their time was over or others needed the room (evicted), or were too long to be kept, or found no room (refused)."}
 	idempotencyRequests = family{"helixflow_idempotency_requests_total", "counter", "Requests with an idempotency key, by what was known of it: first, running, replayed, reused."}
 	idempotencyAnswers  = family{"helixflow_idempotency_answers", "gauge", "Answers kept for idempotency keys now."}
 	idempotencyBytes    = family{"helixflow_idempotency_bytes", "gauge", "Memory they use, with those that are being gathered."}

@@ -1,0 +1,308 @@
+package router
+
+// An answer that is known is given again, to whom it may be, and no other.
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// remembering is open with a cache for its model.
+func remembering(url, rule string) string {
+	return strings.Replace(open("", url), "    targets: [{pool: p}]\n", "    targets: [{pool: p}]\n    cache: {exact: 10m"+rule+"}\n", 1)
+}
+
+const (
+	cachedHeader = "X-Helixflow-Cache"
+	zero         = `{"model":"m","temperature":0,"messages":[{"role":"user","content":"hi"}]}`
+	zeroStream   = `{"model":"m","temperature":0,"stream":true,"messages":[{"role":"user","content":"hi"}]}`
+	whole        = `{"id":"1","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
+)
+
+func streamOf(events ...string) string {
+	text := sseHead
+	for _, e := range events {
+		text += chunkOf(e)
+	}
+	return text + lastChunk
+}
+
+func TestCache(t *testing.T) {
+	c, url := newCounted(t)
+	w := newWorld(t, remembering(url, ""))
+	n := int32(0)
+	// f asks twice; the second is answered by the cache, or by the backend again.
+	f := func(name, path, text, body string, hit bool) {
+		t.Helper()
+		c.answers(text)
+		body = strings.Replace(body, `"model":"m"`, fmt.Sprintf(`"model":"m","x":%d`, n), 1)
+		first := w.ask(t, postTo(path, body))
+		assert.NotEqual(t, "hit", first.header.Get(cachedHeader), name)
+		assert.Empty(t, first.header.Get("Age"), name)
+		second := w.ask(t, postTo(path, body))
+		assert.Equal(t, first.status, second.status, name)
+		assert.Equal(t, first.body, second.body, name)
+		assert.Equal(t, first.err, second.err, name)
+		assert.Equal(t, first.header.Get("Content-Type"), second.header.Get("Content-Type"), name)
+		assert.Equal(t, first.header.Get("X-Accel-Buffering"), second.header.Get("X-Accel-Buffering"), name)
+		n++
+		if hit {
+			assert.Equal(t, "miss", first.header.Get(cachedHeader), name)
+			assert.Equal(t, "hit", second.header.Get(cachedHeader), name)
+			assert.NotEmpty(t, second.header.Get("Age"), name)
+		} else {
+			n++
+			assert.NotEqual(t, "hit", second.header.Get(cachedHeader), name)
+		}
+		require.Equal(t, n, c.asked.Load(), name)
+	}
+	const completions, responses = "/v1/chat/completions", "/v1/responses"
+	f("unary", completions, jsonAnswer(whole), zero, true)
+	f("stream", completions, streamOf(ev1, ev2, evFin, evUse, evDone), zeroStream, true)
+	f("stream made whole", completions, streamOf(ev1, evFin), zeroStream, true)
+	f("stream, usage asked for", completions, streamOf(ev1, evFin, evUse, evDone), strings.Replace(zeroStream, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1), true)
+	f("stream of a backend that does not", completions, jsonAnswer(whole), zeroStream, true)
+	f("large", completions, jsonAnswer(`{"id":"`+strings.Repeat("x", 600_000)+`"}`), zero, true)
+	f("large, in chunks", completions, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"+chunkOf(`{"id":"`+strings.Repeat("x", 600_000)+`"}`)+lastChunk, zero, true)
+	f("too large", completions, jsonAnswer(`{"id":"`+strings.Repeat("x", 1_100_000)+`"}`), zero, false)
+	f("seed", completions, jsonAnswer(whole), `{"model":"m","seed":1,"messages":[]}`, true)
+	f("completions", "/v1/completions", jsonAnswer(whole), `{"model":"m","temperature":0.0,"prompt":"x"}`, true)
+	f("embeddings", "/v1/embeddings", jsonAnswer(`{"object":"list","data":[{"embedding":[1]}]}`), `{"model":"m","input":"x"}`, true)
+	f("moderations", "/v1/moderations", jsonAnswer(`{"id":"1","results":[{}]}`), `{"model":"m","input":"x"}`, true)
+	f("a response", responses, jsonAnswer(`{"id":"resp_1","status":"completed","output":[]}`), `{"model":"m","temperature":0,"store":false,"input":"x"}`, true)
+	f("a response that is stored", responses, jsonAnswer(`{"id":"resp_1","status":"completed","output":[]}`), `{"model":"m","temperature":0,"input":"x"}`, false)
+	f("a response under way", responses, jsonAnswer(`{"id":"resp_1","status":"in_progress","output":[]}`), `{"model":"m","temperature":0,"store":false,"input":"x"}`, false)
+	f("function tools", completions, jsonAnswer(whole), `{"model":"m","temperature":0,"messages":[],"tools":[{"type":"function","function":{"name":"f"}}]}`, true)
+
+	f("sampled", completions, jsonAnswer(whole), simple, false)
+	f("some temperature", completions, jsonAnswer(whole), `{"model":"m","temperature":0.1,"messages":[]}`, false)
+	f("no seed", completions, jsonAnswer(whole), `{"model":"m","seed":null,"messages":[]}`, false)
+	f("choices", completions, jsonAnswer(whole), `{"model":"m","temperature":0,"n":2,"messages":[]}`, false)
+	f("stored", completions, jsonAnswer(whole), `{"model":"m","temperature":0,"store":true,"messages":[]}`, false)
+	f("a tool of the backend's", responses, jsonAnswer(`{"id":"resp_1","status":"completed","output":[]}`), `{"model":"m","temperature":0,"store":false,"input":"x","tools":[{"type":"web_search"}]}`, false)
+	f("two temperatures", completions, jsonAnswer(whole), `{"model":"m","temperature":0,"messages":[],"temperature":1}`, false)
+	f("other options of a stream", completions, streamOf(ev1, evFin, evUse, evDone), strings.Replace(zeroStream, `"stream":true`, `"stream":true,"stream_options":{"include_obfuscation":true}`, 1), false)
+	f("another endpoint", "/v1/rerank", jsonAnswer(`{"results":[]}`), `{"model":"m","temperature":0}`, false)
+
+	f("a fault of the request", completions, answerOf(422, jsonType, `{"detail":"no"}`), zero, false)
+	f("a fault of the backend", completions, answerOf(500, jsonType, `{"detail":"no"}`), zero, false)
+	f("an error with 200", completions, jsonAnswer(`{"error":{"message":"no"}}`), zero, false)
+	f("no content", completions, "HTTP/1.1 204 No Content\r\n\r\n", zero, false)
+	f("encoded", completions, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", zero, false)
+	f("no sense", completions, answerOf(200, "text/html", "<html>"), zero, false)
+	f("cut", completions, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{[close]", zero, false)
+	f("a cut stream", completions, sseHead+chunkOf(ev1)+chunkOf(": [close]\n\n"), zeroStream, false)
+	f("an error in a stream", completions, streamOf(ev1, errFrame, evDone), zeroStream, false)
+
+	metrics := w.scrape(t)
+	assert.Contains(t, metrics, `helixflow_cache_requests_total{model="m",result="hit"} 13`+"\n")
+	assert.Contains(t, metrics, "helixflow_cache_answers 13\n")
+	assert.Contains(t, metrics, `helixflow_cache_saved_tokens_total{model="m",type="input"} `)
+}
+
+// What makes two questions the same, and what does not.
+func TestCacheKeys(t *testing.T) {
+	c, url := newCounted(t)
+	c.answers(jsonAnswer(whole))
+	config := strings.Replace(remembering(url, ""), "    targets: [{pool: p}]\n", "    aliases: [alias]\n    targets: [{pool: p}]\n", 1)
+	config += "  - name: other\n    targets: [{pool: p}]\n    cache: {exact: 10m}\n  - name: \"*\"\n    targets: [{pool: p}]\n    cache: {exact: 10m}\n"
+	w := newWorld(t, config)
+	require.Equal(t, 200, w.ask(t, chat(zero)).status)
+	f := func(want, raw string) {
+		t.Helper()
+		assert.Equal(t, want, w.ask(t, raw).header.Get(cachedHeader), raw)
+	}
+	f("hit", chat(zero))
+	f("hit", chat(`{"temperature":0,"messages":[{"role":"user","content":"hi"}],"model":"m"}`))
+	f("hit", chat(` { "model" : "m" , "messages" : [{"role":"user","content":"hi"}], "temperature" :0}`))
+	f("hit", chat(strings.Replace(zero, `"m"`, `"alias"`, 1)))
+	f("hit", chat(zero[:len(zero)-1]+`,"user":"u","safety_identifier":"s","metadata":{"a":"b"},"prompt_cache_key":"k","cache_salt":"c","stream":false,"stream_options":null}`))
+	f("hit", postTo("/openai/deployments/m/chat/completions?api-version=2025-01-01", zero))
+	f("hit", chat(zero, "User-Agent: other", "X-Stainless-Lang: python"))
+	f("miss", chat(zero, "OpenAI-Beta: x"))
+	f("hit", chat(zero, "openai-beta: x"))
+	f("miss", postTo("/v1/chat/completions?x=1", zero))
+	f("miss", chat(strings.Replace(zero, "hi", "ho", 1)))
+	f("miss", chat(zero[:len(zero)-1]+`,"max_tokens":1}`))
+	f("miss", chat(zero[:len(zero)-1]+`,"unknown":1}`))
+	f("miss", chat(strings.Replace(zero, `"m"`, `"other"`, 1)))
+	f("miss", chat(strings.Replace(zero, `"m"`, `"any"`, 1)))
+	f("miss", chat(strings.Replace(zero, `"m"`, `"any2"`, 1)))
+	f("hit", chat(strings.Replace(zero, `"m"`, `"any"`, 1)))
+	f("miss", postTo("/v1/completions", zero))
+}
+
+func TestCacheScopes(t *testing.T) {
+	c, url := newCounted(t)
+	c.answers(jsonAnswer(whole))
+	keys, hashes := make([]string, 3), make([]string, 3)
+	for i := range keys {
+		keys[i], hashes[i] = newKey(t)
+	}
+	// f asks as one key of a tenant, as the other one of it, and as another tenant.
+	f := func(rule string, asked int32, want ...string) {
+		t.Helper()
+		config := strings.Replace(remembering(url, rule), "auth: {anonymous: all}\ntenants: [{name: all}]", fmt.Sprintf(
+			"tenants:\n  - {name: a, keys: [{name: k, hash: %q}, {name: l, hash: %q}]}\n  - {name: b, keys: [{name: k, hash: %q}]}", hashes[0], hashes[1], hashes[2]), 1)
+		w := newWorld(t, config)
+		before := c.asked.Load()
+		for i, key := range []string{keys[0], keys[0], keys[1], keys[2], keys[2]} {
+			forged := strings.Replace(zero, `"model"`, `"tenant":"a","organization":"a","scope":"shared","cache_salt":"a","user":"a","model"`, 1)
+			a := w.ask(t, chat(forged, "Authorization: Bearer "+key, "x-helixflow-tenant: a", "OpenAI-Organization: a"))
+			require.Equal(t, 200, a.status)
+			assert.Equal(t, want[i], a.header.Get(cachedHeader), "%s: %d", rule, i)
+			assert.Equal(t, want[i] == "hit", a.header.Get("Age") != "", "%s: %d", rule, i)
+		}
+		assert.Equal(t, asked, c.asked.Load()-before, rule)
+	}
+	f("", 2, "miss", "hit", "hit", "miss", "hit")
+	f(", scope: tenant", 2, "miss", "hit", "hit", "miss", "hit")
+	f(", scope: key", 3, "miss", "hit", "miss", "miss", "hit")
+	f(", scope: model", 1, "", "hit", "hit", "", "") // of others' answers nobody learns
+	f(", scope: shared", 1, "", "hit", "hit", "", "")
+}
+
+func TestCacheControl(t *testing.T) {
+	c, url := newCounted(t)
+	c.answers(jsonAnswer(whole))
+	w := newWorld(t, remembering(url, ""))
+	f := func(control, body, want string, status int, asked int32) {
+		t.Helper()
+		before := c.asked.Load()
+		a := w.ask(t, chat(body, "Cache-Control: "+control))
+		assert.Equal(t, status, a.status, control)
+		assert.Equal(t, want, a.header.Get(cachedHeader), control)
+		assert.Equal(t, asked, c.asked.Load()-before, control)
+	}
+	requireError(t, w.ask(t, chat(zero, "Cache-Control: only-if-cached")), 504, "not_cached")
+	f("no-store", zero, "bypass", 200, 1)
+	f("only-if-cached", zero, "miss", 504, 0)
+	f("no-cache", zero, "miss", 200, 1)
+	f("only-if-cached", zero, "hit", 200, 0)
+	f("no-store", zero, "bypass", 200, 1)
+	f("x, NO-CACHE ,y=z", zero, "miss", 200, 1)
+	f("max-age=3600", zero, "hit", 200, 0)
+	f("max-age=99999999999999999999", zero, "hit", 200, 0)
+	f("max-age=0", zero, "miss", 200, 1)
+	f("max-age=soon", zero, "miss", 200, 1)
+	f("private", zero, "hit", 200, 0)
+	f("only-if-cached, no-cache", zero, "miss", 504, 0)
+	f("only-if-cached", simple, "bypass", 504, 0)
+	plain := newWorld(t, open("", url))
+	a := plain.ask(t, chat(zero, "Cache-Control: only-if-cached"))
+	requireError(t, a, 504, "not_cached")
+	assert.Empty(t, a.header.Get(cachedHeader))
+	assert.Equal(t, 200, plain.ask(t, chat(zero, "Cache-Control: no-cache")).status)
+}
+
+// Each asker reads usage if it asked for it, whoever asked first.
+func TestCachedUsage(t *testing.T) {
+	c, url := newCounted(t)
+	c.answers(streamOf(ev1, evFin, evUse, evDone))
+	w := newWorld(t, remembering(url, ""))
+	with := strings.Replace(zeroStream, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1)
+	assert.Equal(t, ev1+evFin+evDone, w.ask(t, chat(zeroStream)).body)
+	assert.Equal(t, ev1+evFin+evUse+evDone, w.ask(t, chat(with)).body)
+	assert.Equal(t, ev1+evFin+evDone, w.ask(t, chat(zeroStream)).body)
+	assert.EqualValues(t, 1, c.asked.Load())
+
+	// A backend that is not asked does not say, so whoever wants to know asks it.
+	c.answers(streamOf(ev1, evFin, evDone))
+	w = newWorld(t, strings.Replace(remembering(url, ""), "    balance:", "    usage: as_is\n    balance:", 1))
+	assert.Equal(t, ev1+evFin+evDone, w.ask(t, chat(zeroStream)).body)
+	c.answers(streamOf(ev1, evFin, evUse, evDone))
+	assert.Equal(t, ev1+evFin+evUse+evDone, w.ask(t, chat(with)).body)
+	assert.Equal(t, ev1+evFin+evUse+evDone, w.ask(t, chat(with)).body)
+	assert.Equal(t, ev1+evFin+evDone, w.ask(t, chat(zeroStream)).body)
+	assert.EqualValues(t, 3, c.asked.Load())
+}
+
+// Whoever has read all of an answer finds it, and whoever left early leaves none.
+func TestCacheAtOnce(t *testing.T) {
+	c, url := newCounted(t)
+	w := newWorld(t, remembering(url, ""))
+	for i := range 200 {
+		text, body := jsonAnswer(whole), zero
+		if i%2 == 0 {
+			text, body = streamOf(ev1, evFin, evUse, evDone), zeroStream
+		}
+		c.answers(text)
+		body = body[:len(body)-1] + fmt.Sprintf(`,"x":%d}`, i)
+		require.Equal(t, "miss", w.ask(t, chat(body)).header.Get(cachedHeader))
+		require.Equal(t, "hit", w.ask(t, chat(body)).header.Get(cachedHeader), "%d", i)
+	}
+	release := make(chan struct{})
+	script := func(a *asked) bool {
+		a.write(sseHead + chunkOf(ev1))
+		select {
+		case <-release:
+			a.write(chunkOf(evFin) + chunkOf(evUse) + chunkOf(evDone) + lastChunk)
+		case <-a.left:
+		}
+		return false
+	}
+	c.script.Store(&script)
+	conn := w.dial(t)
+	_, err := conn.Write([]byte(chat(zeroStream)))
+	require.NoError(t, err)
+	_, err = conn.Read(make([]byte, 1))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	w.settled(t)
+	stats := w.srv.known.Load().Stats()
+	assert.EqualValues(t, 200, stats.Answers)
+	close(release)
+	a := w.ask(t, chat(zeroStream))
+	assert.Equal(t, "miss", a.header.Get(cachedHeader))
+	assert.Equal(t, ev1+evFin+evDone, a.body)
+	assert.Equal(t, "hit", w.ask(t, chat(zeroStream)).header.Get(cachedHeader))
+}
+
+// At the pace that it had: the second half comes when the first one has been there
+// for as long as then.
+func TestCachePace(t *testing.T) {
+	c, url := newCounted(t)
+	const gap = 150 * time.Millisecond
+	script := func(a *asked) bool {
+		a.write(sseHead + chunkOf(ev1))
+		time.Sleep(gap)
+		a.write(chunkOf(ev2) + chunkOf(evFin) + chunkOf(evUse) + chunkOf(evDone) + lastChunk)
+		return true
+	}
+	c.script.Store(&script)
+	w := newWorld(t, remembering(url, ", replay: original"))
+	first := w.ask(t, chat(zeroStream))
+	began := time.Now()
+	second := w.ask(t, chat(zeroStream))
+	assert.Equal(t, "hit", second.header.Get(cachedHeader))
+	assert.Equal(t, first.body, second.body)
+	assert.GreaterOrEqual(t, time.Since(began), gap-20*time.Millisecond)
+}
+
+// A reload that changes what answers a model gets forgets those of before, and no
+// other does.
+func TestCacheReload(t *testing.T) {
+	c, url := newCounted(t)
+	c.answers(jsonAnswer(whole))
+	config := remembering(url, "")
+	w := newWorld(t, config)
+	f := func(config, want string) {
+		t.Helper()
+		w.srv.Publish(w.compile(t, config))
+		assert.Equal(t, want, w.ask(t, chat(zero)).header.Get(cachedHeader), config)
+	}
+	f(config, "miss")
+	f(config, "hit")
+	f(strings.Replace(config, "exact: 10m", "exact: 5m, charge: all, max_answer: 2KiB", 1), "hit")
+	f(config+"  - name: new\n    targets: [{pool: p}]\n", "hit")
+	f(strings.Replace(config, "targets: [{pool: p}]", "targets: [{pool: p, model: x}]", 1), "miss")
+	f(strings.Replace(config, "targets: [{pool: p}]", "targets: [{pool: p}]\n    params: {cap: {max_tokens: 5}}", 1), "miss")
+	f("cache: {memory: 1MiB}\n"+strings.Replace(config, "exact: 10m", "exact: 10m, max_answer: 2KiB", 1), "hit")
+	f(strings.Replace(config, "exact: 10m", "exact: 0", 1), "")
+	f(config, "miss")
+}
