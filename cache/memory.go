@@ -3,7 +3,6 @@ package cache
 // Memory: the answers of this process, within a bound that holds at every moment.
 
 import (
-	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -213,6 +212,3 @@ func (m *Memory) shrink() {
 
 // Close lets go of everything, and ends the goroutines.
 func (m *Memory) Close() { m.main.Close() }
-
-// short is the beginning of a digest as a number, for tests that need no secret.
-func (d *Digest) short() uint64 { return binary.BigEndian.Uint64(d[:8]) }

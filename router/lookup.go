@@ -30,7 +30,6 @@ type known struct {
 	usageChunk openai.Span        // of what is recorded
 	key        cache.Key
 	answer     *cache.Answer // of a hit
-	form       *buf.Buffer   // its body as the asker wants it; nil: as it is
 	recording  *cache.Recording
 }
 
