@@ -15,7 +15,10 @@ func (s *Server) backends(w http.ResponseWriter, _ *http.Request) {
 	if list == nil {
 		list = []Backend{}
 	}
-	answer(w, http.StatusOK, map[string][]Backend{"backends": list})
+	answer(w, http.StatusOK, struct {
+		Backends  []Backend   `json:"backends"`
+		Discovery []Discovery `json:"discovery,omitempty"`
+	}{list, s.deps.Backends.Discovery()})
 }
 
 func (s *Server) drainBackend(w http.ResponseWriter, r *http.Request) {

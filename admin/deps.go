@@ -59,6 +59,8 @@ type Backends interface {
 	// List returns every backend, pools together. One of the same pool and URL
 	// may be there twice while a reload's old one drains.
 	List() []Backend
+	// Discovery returns how the pools stand that find backends.
+	Discovery() []Discovery
 	// Drain sends a backend nothing new until Undrain; what runs there goes on.
 	// Both return ErrNoBackend when there is none, and do nothing when it is as
 	// wanted already.
@@ -107,6 +109,15 @@ type Backend struct {
 	LastErrorAt     time.Time `json:"last_error_at,omitzero"`
 	CertificateEnds time.Time `json:"certificate_ends,omitzero"`
 	Signals         *Signals  `json:"signals,omitempty"` // nil: its engine is not asked
+}
+
+// Discovery is how a pool stands that finds backends.
+type Discovery struct {
+	Pool     string    `json:"pool"`
+	Source   string    `json:"source"` // dns NAME, or file PATH
+	Found    int       `json:"found"`
+	LastGood time.Time `json:"last_good,omitzero"`
+	Error    string    `json:"error,omitempty"` // why the latest answer is not in use
 }
 
 // Signals is what a backend's engine tells of itself.

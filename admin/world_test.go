@@ -70,6 +70,8 @@ func (w *world) Ready() (bool, string) {
 	return w.state == "ready", w.state
 }
 
+func (w *world) Discovery() []admin.Discovery { return nil }
+
 func (w *world) List() []admin.Backend {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/helixflow/helixflow"
@@ -16,7 +17,8 @@ func checkPools(r *reader, pools []Pool) {
 		path := at("pools", i, "name")
 		r.identifier(p.Name, path)
 		taken.claim(r, p.Name, path)
-		encrypted := checkBackends(r, i, p.Backends)
+		encrypted := checkBackends(r, at("pools", i, "backends"), p.Backends)
+		encrypted = checkDiscover(r, i, p) || encrypted
 		checkHeaders(r, i, p)
 		r.clientTLS(at("pools", i, "tls"), &p.TLS)
 		if path := at("pools", i, "tls"); p.TLS != (ClientTLS{}) && !encrypted && !r.refused(at("pools", i, "backends")) {
@@ -90,11 +92,11 @@ func badRequestPath(s string) bool {
 	return err != nil || s[0] != '/' || strings.HasPrefix(s, "//") || strings.Contains(s, "#") || !visible(s, "") || u.Host != ""
 }
 
-// checkBackends checks the URLs of pool i and tells whether one is https.
-func checkBackends(r *reader, i int, backends []Backend) (encrypted bool) {
+// checkBackends checks the URLs of a list and tells whether one is https.
+func checkBackends(r *reader, list []step, backends []Backend) (encrypted bool) {
 	taken := names{}
 	for j := range backends {
-		path := at("pools", i, "backends", j, "url")
+		path := append(slices.Clone(list), step{index: j}, keyStep("url"))
 		identity, why := backendIdentity(backends[j].URL)
 		switch {
 		case backends[j].URL == "":
@@ -109,7 +111,7 @@ func checkBackends(r *reader, i int, backends []Backend) (encrypted bool) {
 		}
 		https := strings.HasPrefix(identity, "https:")
 		encrypted = encrypted || https
-		tls := at("pools", i, "backends", j, "tls")
+		tls := append(slices.Clone(list), step{index: j}, keyStep("tls"))
 		r.clientTLS(tls, &backends[j].TLS)
 		if backends[j].TLS != (ClientTLS{}) && !https && !r.refused(path) {
 			r.wrong(tls, "has no use: the backend is not https")

@@ -73,6 +73,7 @@ func defaultPool() Pool {
 		Ejection:     defaultEjection(),
 		Signals:      Signals{Every: time.Second},
 		Serves:       "auto",
+		Discover:     Discover{DNS: DNSDiscovery{Type: "a", Scheme: "http", Every: 10 * time.Second}},
 		Retry:        Retry{Attempts: 2, Budget: Whole / 5},
 		Queue:        Queue{Wait: 30 * time.Second, Size: 1024},
 		Concurrency:  Concurrency{Min: 2, Max: 1024},

@@ -23,6 +23,8 @@ var (
 	prefixSalts    = []string{"none", "tenant"}
 	usageModes     = []string{"inject", "as_is"}
 	servesModes    = []string{"auto", "listed", "any"}
+	recordTypes    = []string{"a", "srv"}
+	schemes        = []string{"http", "https"}
 	hookPhases     = []string{"before", "after", "both"}
 	refuseOrPass   = []string{"refuse", "pass"}
 	logLevels      = []string{"debug", "info", "warn", "error"}
@@ -169,7 +171,8 @@ func poolKeys(p *Pool) object {
 		}}, doc: "How many requests each backend can take at once is found out from its answers, at most max_inflight; off does not look, as engine openai does unless this key is given."},
 		{name: "slow_start", value: duration{&p.SlowStart, 0, maxDuration}, doc: "How long a backend that is new, or back, takes to get its whole share; 0 is at once."},
 		{name: "drain_timeout", value: duration{&p.DrainTimeout, 0, maxDuration}, doc: "How long the running requests of a backend that is drained, or left this file, may take to end."},
-		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, 0}, doc: "The engines.", required: true},
+		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, 0}, doc: "The engines; may be left out where discover finds some."},
+		{name: "discover", value: discoverKeys(&p.Discover), doc: "Where more backends are found while the router runs: one of dns and file."},
 	}
 }
 
@@ -221,6 +224,21 @@ func signalKeys(s *Signals) object {
 		{name: "every", value: duration{&s.Every, 200 * time.Millisecond, time.Minute}, doc: "How often; less often while an engine takes more than 100 ms for it, or fails."},
 		{name: "path", value: text{&s.Path}, doc: "What to GET; the engine's own place when empty."},
 		{name: "port", value: count{&s.Port, 0, 65535}, doc: "The port where it is, if not the backend's own, as with Triton; 0 is the same."},
+	}
+}
+
+func discoverKeys(d *Discover) object {
+	return object{
+		{name: "dns", value: object{
+			{name: "name", value: text{&d.DNS.Name}, doc: "The name that is looked up.", required: true},
+			{name: "type", value: choice{&d.DNS.Type, recordTypes}, doc: "a: its addresses of both families; srv: the hosts, ports and weights of its SRV records of the lowest priority."},
+			{name: "port", value: count{&d.DNS.Port, 0, 65535}, doc: "The port of every address."},
+			{name: "scheme", value: choice{&d.DNS.Scheme, schemes}, doc: "How the backends are spoken to."},
+			{name: "path", value: text{&d.DNS.Path}, doc: "The path of every backend's URL."},
+			{name: "every", value: duration{&d.DNS.Every, time.Second, time.Hour}, doc: "How often; a tenth more or less."},
+			{name: "max_inflight", value: count{&d.DNS.MaxInflight, 0, 1_000_000}, doc: "The most requests at once on each of them; 0 means no bound."},
+		}, doc: "Backends that DNS names."},
+		{name: "file", value: text{&d.File}, doc: "A file, YAML or JSON, of one key, backends, as that of a pool; it is watched as this one is."},
 	}
 }
 

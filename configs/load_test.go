@@ -84,6 +84,8 @@ func TestReference(t *testing.T) {
 	openai.Concurrency.Off = true
 	openai.Keys = []secret.Text{secret.New("an-example"), secret.New("another-example")}
 	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1, TLS: ClientTLS{ServerName: "api.openai.com"}}}
+	llama.Discover.DNS.Name, llama.Discover.DNS.Port = "gpus.example.com", 8000
+	openai.Discover.File = "/etc/helixflow/backends.yaml"
 	require.Equal(t, []Pool{llama, openai}, c.Pools)
 	require.Equal(t, openai.Keys, openai.Credentials())
 	require.Empty(t, llama.Credentials())
@@ -154,6 +156,8 @@ func TestFleet(t *testing.T) {
 		{Pool: "quick", Priority: 100, Weight: 1000},
 		{Pool: "quick", Mirror: 1},
 		{Pool: "quick", Model: "other", Mirror: Whole},
+		{Pool: "found", Priority: 1, Weight: 1},
+		{Pool: "listed", Priority: 1, Weight: 1},
 	}, c.Models[0].Targets)
 	require.True(t, c.Models[0].Targets[2].IsMirror())
 	require.False(t, c.Models[0].Targets[0].IsMirror())

@@ -158,7 +158,8 @@ type Pool struct {
 	Concurrency  Concurrency
 	SlowStart    time.Duration // default 30s: from a tenth of its share to all of it, after new or back; 0 is at once
 	DrainTimeout time.Duration // default 10m: for the running requests of a backend that is drained or left the file
-	Backends     []Backend
+	Backends     []Backend     // may be empty where Discover is on
+	Discover     Discover
 }
 
 // Credentials returns what the pool's requests carry as bearer tokens, in the
@@ -214,6 +215,26 @@ type Signals struct {
 // lists. Other engines answer whatever name they are given, or are somebody else's.
 func (p *Pool) AsksModels() bool {
 	return p.Serves == "listed" || p.Serves == "auto" && (p.Engine == "vllm" || p.Engine == "ollama")
+}
+
+// Discover is where backends are found while the router runs.
+type Discover struct {
+	DNS  DNSDiscovery
+	File string // path; "" (default) for none
+}
+
+// On reports whether there is anywhere to look.
+func (d *Discover) On() bool { return d.DNS.Name != "" || d.File != "" }
+
+// DNSDiscovery is a name whose records are backends.
+type DNSDiscovery struct {
+	Name        string        // "" (default) for none
+	Type        string        // a (default) | srv
+	Port        int           // of every address, 1 to 65535; 0 with srv
+	Scheme      string        // http (default) | https
+	Path        string        // of every URL; "" (default) for none
+	Every       time.Duration // default 10s
+	MaxInflight int           // 0 (default) means no bound
 }
 
 // Ejection is when a backend is taken out for what its requests did. The

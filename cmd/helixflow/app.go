@@ -45,6 +45,7 @@ type app struct {
 	lots      router.Lots
 	indexes   router.Indexes
 	engines   map[string]*sim.Running // simulated backends, by name
+	discovery *discovery
 	edge      *router.Server
 	admin     *admin.Server
 
@@ -76,7 +77,10 @@ func newApp(cfg *configs.Config, settings ServeCmd, log *slog.Logger, level *slo
 		failed:  make(chan error, 2),
 		hup:     make(chan os.Signal, 1),
 		stop:    make(chan struct{}),
+
+		discovery: newDiscovery(log),
 	}
+	a.metrics.Discoveries(a.discovery.figures)
 	v := build.Info()
 	a.metrics.SetBuild(v.Version, v.Commit, v.Go)
 	a.metrics.Queues(a.lots.QueueCounts)
@@ -155,9 +159,14 @@ func (a *app) wait(ctx context.Context) error {
 	watching, stop := context.WithCancel(context.Background())
 	var watched sync.WaitGroup
 	watched.Go(func() { a.manager.Watch(watching, func() bool { return true }) })
+	following, unfollow := context.WithCancel(context.Background())
+	var followed sync.WaitGroup
+	followed.Go(func() { a.followDiscovery(following) })
 	defer watched.Wait()
 	defer stop()
 	lameDuck, err := a.untilEnd(ctx)
+	unfollow()
+	followed.Wait()
 	s := a.plan.Load().cfg.Server
 	if !lameDuck {
 		s.LameDuck = 0
@@ -224,6 +233,7 @@ func (a *app) close() {
 	}
 	a.sharing.Close()
 	a.keySets.Close()
+	a.discovery.close()
 	a.fleet.Close()
 	for _, e := range a.engines {
 		_ = e.Close()

@@ -17,6 +17,7 @@ import (
 // plan is a configuration that was compiled, and since when it is in force.
 type plan struct {
 	cfg        *configs.Config
+	full       *configs.Config // with the backends that were found
 	generation uint64
 	since      time.Time
 }
@@ -102,8 +103,13 @@ func (a *app) reloadLocked() (admin.Reloaded, error) {
 // enforce compiles cfg and makes it the plan, whole or not at all: first all that
 // can fail, then all that changes something.
 func (a *app) enforce(cfg *configs.Config, generation uint64) error {
-	next, err := a.prepare(cfg, generation)
+	a.discovery.adopt(cfg)
+	full := a.discovery.into(cfg)
+	next, err := a.prepare(full, generation)
 	if err != nil {
+		if p := a.plan.Load(); p != nil {
+			a.discovery.retain(p.cfg)
+		}
 		if a.snapshot != nil {
 			a.snapshot.Retain(a.fleet) // let go of what was adopted for nothing
 			a.snapshot.RetainKeys(a.keySets)
@@ -121,7 +127,17 @@ func (a *app) enforce(cfg *configs.Config, generation uint64) error {
 	a.snapshot = next.snapshot
 	a.metrics.Generation(generation)
 	a.metrics.Keyring(next.snapshot.Keys())
-	a.plan.Store(&plan{cfg: cfg, generation: generation, since: time.Now()})
+	before := a.plan.Load()
+	if before == nil {
+		before = &plan{full: &configs.Config{}}
+	}
+	now := &plan{cfg: cfg, full: full, generation: generation, since: time.Now()}
+	if generation == before.generation { // only what was found is new
+		now.since = before.since
+	}
+	a.plan.Store(now)
+	a.discovery.retain(cfg)
+	a.logFound(before.full, full)
 	return nil
 }
 

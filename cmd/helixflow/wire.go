@@ -178,11 +178,14 @@ func (v fleetView) List() []admin.Backend {
 		if e.ComesBack > 0 {
 			b.BackAt = now.Add(e.ComesBack)
 		}
-		b.Weight, b.MaxInFlight = configured(v.a.plan.Load().cfg, e.Pool, e.URL)
+		b.Weight, b.MaxInFlight = configured(v.a.plan.Load().full, e.Pool, e.URL)
 		list = append(list, b)
 	}
 	return list
 }
+
+// Discovery implements admin.Backends.
+func (v fleetView) Discovery() []admin.Discovery { return v.a.discovery.report() }
 
 // signalsView is what an engine tells of itself, as the admin API has it.
 func signalsView(s *backends.Signals) *admin.Signals {

@@ -23,6 +23,7 @@ type operations struct {
 	queues       func() []QueueCounts
 	issuers      func() []Issuer
 	redis        func() *Redis
+	discoveries  func() []Discovery
 }
 
 // QueueCounts are how many requests wait for room in a pool, and what became of
@@ -165,6 +166,7 @@ func (o *operations) write(t *text) {
 	}
 	o.writeIssuers(t)
 	o.writeRedis(t)
+	o.writeDiscoveries(t)
 	if o.accessLog != nil {
 		written, dropped, failures := o.accessLog()
 		t.family(accessLogLines)

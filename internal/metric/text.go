@@ -84,6 +84,9 @@ var (
 	redisBreakerOpened  = family{"helixflow_redis_breaker_opened_total", "counter", "Times the breaker opened."}
 	sharedReplicas      = family{"helixflow_shared_limits_replicas", "gauge", "Routers that share limits, this one included, as far as it knows."}
 	sharedLeases        = family{"helixflow_shared_limits_leases", "gauge", "Limits of which this router holds a lease; alone: Redis did not answer for it, and a share of the limit counts."}
+	discoveryFound      = family{"helixflow_discovery_backends", "gauge", "Backends that a pool has found, by DNS or in a file."}
+	discoveryLastGood   = family{"helixflow_discovery_last_good_timestamp_seconds", "gauge", "When it last got an answer that was good, or a file that was new; what it found then stays in use."}
+	discoveryFailures   = family{"helixflow_discovery_failures_total", "counter", "Answers and files that were empty, wrong or did not come."}
 	panics              = family{"helixflow_panics_total", "counter", "Panics that were caught."}
 )
 

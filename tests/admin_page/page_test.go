@@ -49,6 +49,8 @@ func (f *fake) Ready() (bool, string) {
 	return f.state == "ready", f.state
 }
 
+func (f *fake) Discovery() []admin.Discovery { return nil }
+
 func (f *fake) List() []admin.Backend {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,7 +20,7 @@
 //	router wait [-within D] NAME N       it has exited, with code N
 //	router out|log [-has TEXT] NAME      its stdout or stderr becomes stdout, once TEXT is there (or 5 s passed)
 //	cert                                 write tls.crt and tls.key for 127.0.0.1; -tls trusts it
-//	fake start [-max N] [-idle D] [-tls] NAME   sets NAME to its address
+//	fake start [-max N] [-idle D] [-tls] NAME   sets NAME to its address, NAME_PORT to its port
 //	fake queue NAME SCRIPT...            as tests/fakellm describes; body=@FILE is the file, all of it
 //	fake down [-reset] NAME · fake up NAME · fake forget NAME
 //	fake expect NAME WHAT=N...           requests, conns, open, left, queued, with = < > <= >=; waits up to 5 s

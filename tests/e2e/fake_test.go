@@ -7,6 +7,7 @@ package e2e
 import (
 	"flag"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -76,6 +77,8 @@ func (w *world) fakeStart(ts *testscript.TestScript, args []string) {
 	ts.Check(err)
 	w.fakes[args[0]] = f
 	w.set(ts, args[0], f.Addr())
+	_, port, _ := net.SplitHostPort(f.Addr())
+	w.set(ts, args[0]+"_PORT", port)
 }
 
 var claimForm = regexp.MustCompile(`^(\w+)(<=|>=|=|<|>)(\d+)$`)
