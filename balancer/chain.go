@@ -90,6 +90,17 @@ func (c *Chain) EndSpan() {
 // Skip counts n bytes that are of the prompt and not of its prefix.
 func (c *Chain) Skip(n int64) { c.bytes += n }
 
+// Follow adds a block of which only the hash is known, as Hash of another chain
+// returned it. A full chain stays as it is.
+func (c *Chain) Follow(hash uint64) {
+	if c.blocks == maxBlocks {
+		return
+	}
+	c.bytes = blockEnd(c.blocks)
+	c.hashes[c.blocks] = hash
+	c.blocks++
+}
+
 // Len returns how many blocks there are.
 func (c *Chain) Len() int { return c.blocks }
 

@@ -21,6 +21,7 @@ func check(r *reader, c *Config) {
 	checkLimits(r, c)
 	checkPassthrough(r, c)
 	checkRedis(r, &c.Redis)
+	checkCluster(r, &c.Cluster)
 	checkLog(r, &c.Log)
 }
 

@@ -51,6 +51,7 @@ func rootKeys(c *Config) object {
 		{name: "cache", value: cacheKeys(&c.Cache), doc: "Answers that are kept and given again: where. Which are, each model says."},
 		{name: "limits", value: limitKeys(&c.Limits), doc: "What all requests together may use."},
 		{name: "redis", value: redisKeys(&c.Redis), doc: "The Redis that several routers share their limits through; without one each counts for itself."},
+		{name: "cluster", value: clusterKeys(&c.Cluster), doc: "Other replicas of this router, which tell each other which backend was given which prompt."},
 		{name: "log", value: logKeys(&c.Log), doc: "The operational log, and the access log."},
 	}
 }
@@ -332,6 +333,15 @@ func redisKeys(c *Redis) object {
 		{name: "connect_timeout", value: duration{&c.ConnectTimeout, 10 * time.Millisecond, 10 * time.Second}, doc: "How long a connection may take to open."},
 		{name: "pool_size", value: count{&c.PoolSize, 0, 1000}, doc: "Connections at most; 0 is four for each processor."},
 		{name: "prefix", value: text{&c.Prefix}, doc: "What the names of its keys begin with: routers with the same one share their limits."},
+	}
+}
+
+func clusterKeys(c *Cluster) object {
+	return object{
+		{name: "listen", value: text{&c.Listen}, doc: "Where other replicas connect, by TCP and UDP: host:port. By itself when empty.", restart: true},
+		{name: "advertise", value: text{&c.Advertise}, doc: "Where they reach this one: host:port; found out when empty.", restart: true},
+		{name: "peers", value: texts{&c.Peers, 0, "none"}, doc: "Some of the replicas, or all: host:port. A name stands for all its addresses, this one's too.", restart: true},
+		{name: "secret", value: secretText{&c.Secret}, doc: "What replicas know each other by, at least 32 characters; it encrypts all they say.", restart: true},
 	}
 }
 

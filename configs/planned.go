@@ -5,5 +5,5 @@ package configs
 // enters the table in keys.go.
 
 var planned = map[string][]string{
-	"": {"cluster", "ledger", "store", "version"},
+	"": {"ledger", "store", "version"},
 }

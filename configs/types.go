@@ -29,8 +29,10 @@ type Config struct {
 
 	Passthrough []Passthrough // what is off unless it stands here
 
-	Redis Redis
-	Log   Log
+	Redis   Redis
+	Cluster Cluster
+
+	Log Log
 }
 
 // Server is the listeners and what they accept.
@@ -444,6 +446,15 @@ type Redis struct {
 	ConnectTimeout time.Duration // default 1s
 	PoolSize       int           // connections; 0 (default): four for each processor
 	Prefix         string        // default "helixflow": of the names of keys
+}
+
+// Cluster is how replicas of the router find each other. The zero value is a
+// router by itself.
+type Cluster struct {
+	Listen    string      // host:port, TCP and UDP; empty: by itself
+	Advertise string      // host:port at which others reach it; empty: found out
+	Peers     []string    // host:port
+	Secret    secret.Text // at least 32 characters, the same everywhere
 }
 
 // Log is the operational log, and the access log beside it.

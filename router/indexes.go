@@ -19,8 +19,10 @@ import (
 // ready; safe for concurrent use.
 type Indexes struct {
 	mu    sync.Mutex // guards the fields below
-	seed  uint64     // secret, this process's own; 0: not drawn yet
+	seed  uint64     // secret, this process's own or all replicas'; 0: not drawn yet
 	pools map[string]*poolIndex
+
+	placements *placements // with other replicas; nil: with none
 }
 
 // poolIndex is what is known of one pool's backends.
@@ -30,6 +32,7 @@ type poolIndex struct {
 	memory int64
 	width  int
 	places map[*backends.Endpoint]int // in the index; Indexes.mu guards them
+	shared *placements
 
 	lives [balancer.MaxBackends]atomic.Uint32 // by place: restarts that were seen
 	sizes [balancer.MaxBackends]atomic.Int64  // tokens of KV cache that were told
@@ -93,7 +96,7 @@ func (x *Indexes) make(pool string, n int, memory int64) *poolIndex {
 	size := min(memory, balancer.IndexBytes(int64(n)*spareHorizon*balancer.DefaultHorizon, width))
 	p := &poolIndex{
 		table: balancer.NewIndex(size, width), seed: balancer.Salt(x.seed, []byte(pool)),
-		memory: memory, width: width, places: make(map[*backends.Endpoint]int),
+		memory: memory, width: width, places: make(map[*backends.Endpoint]int), shared: x.placements,
 	}
 	x.pools[pool] = p
 	return p
@@ -146,6 +149,9 @@ func (p *poolIndex) given(chain *balancer.Chain, place int, ep *backends.Endpoin
 		p.table.SetHorizon(place, 2*tokens*bytesPerToken) // an index that forgets too early costs most
 	}
 	p.table.Insert(chain, place, now)
+	if p.shared != nil {
+		p.shared.note(p.seed, ep.Mark(), chain)
+	}
 }
 
 // match chains the request's prompt, unless that was done, and finds out who has

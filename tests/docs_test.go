@@ -37,10 +37,11 @@ const configFile = "helixflow.yaml"
 
 // surroundings are the variables that documented configurations take values from.
 var surroundings = map[string]string{
-	"OPENAI_API_KEY":   "sk-an-account-of-nobody",
-	"GUARD_TOKEN":      "a-token-of-nobody",
-	"EGRESS_PROXY":     "http://127.0.0.1:9",
-	"HELIXFLOW_PEPPER": "0123456789abcdef0123456789abcdef",
+	"OPENAI_API_KEY":           "sk-an-account-of-nobody",
+	"GUARD_TOKEN":              "a-token-of-nobody",
+	"EGRESS_PROXY":             "http://127.0.0.1:9",
+	"HELIXFLOW_CLUSTER_SECRET": "0123456789abcdef0123456789abcdef",
+	"HELIXFLOW_PEPPER":         "0123456789abcdef0123456789abcdef",
 }
 
 // smallest is the configuration that fragments are laid over before a page has

@@ -44,6 +44,7 @@ type app struct {
 	sharing   *sharing.Broker
 	lots      router.Lots
 	indexes   router.Indexes
+	cluster   cluster
 	engines   map[string]*sim.Running // simulated backends, by name
 	discovery *discovery
 	edge      *router.Server
@@ -91,6 +92,7 @@ func newApp(cfg *configs.Config, settings ServeCmd, log *slog.Logger, level *slo
 	a.fleet.OnTransition(a.logTransition)
 	a.keySets = authn.NewKeySets(log)
 	a.metrics.Issuers(func() []metric.Issuer { return issuerFigures(a.keySets) })
+	a.cluster.share(&cfg.Cluster, &a.indexes, a.metrics)
 	if err := a.wire(cfg); err != nil {
 		a.close()
 		return nil, err
@@ -123,6 +125,7 @@ func (a *app) start() error {
 			return err
 		}
 	}
+	a.cluster.join(&a.plan.Load().cfg.Cluster, &a.indexes, a.log)
 	a.watch()
 	a.log.Info("serving", "clients", a.clients.Addr().String(), "admin", a.control.Addr().String(), "version", build.Info().Version)
 	a.told(a.manager.Ready("serving"))
@@ -214,6 +217,7 @@ func (a *app) close() {
 		w.Close()
 	}
 	a.offer.Close()
+	a.cluster.leave()
 	if a.edge != nil {
 		a.edge.Close()
 	}

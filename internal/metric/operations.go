@@ -20,6 +20,7 @@ type operations struct {
 	certificates map[string]time.Time // by listener: when it runs out
 	accessLog    func() (written, dropped, failures uint64)
 	rejections   func() []Rejections
+	cluster      func() ClusterFigures
 	queues       func() []QueueCounts
 	issuers      func() []Issuer
 	redis        func() *Redis
@@ -136,6 +137,9 @@ func (o *operations) write(t *text) {
 	}
 	if o.queues != nil {
 		writeQueues(t, o.queues())
+	}
+	if o.cluster != nil {
+		writeCluster(t, o.cluster())
 	}
 	if o.generation > 0 {
 		t.family(configGeneration)

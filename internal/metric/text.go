@@ -53,6 +53,9 @@ var (
 	websocketsOpen      = family{"helixflow_websockets_open", "gauge", "Websockets that are open now."}
 	websocketsTotal     = family{"helixflow_websockets_total", "counter", "Websockets that have ended, by what ended them."}
 	websocketBytes      = family{"helixflow_websocket_bytes_total", "counter", "Bytes over websockets: in from clients, out to them."}
+	clusterMembers      = family{"helixflow_cluster_members", "gauge", "Replicas of the router that know of each other, this one included."}
+	clusterPackets      = family{"helixflow_cluster_packets_total", "counter", "Packets to other replicas and from them; failed ones were not sent, refused ones made no sense here."}
+	clusterPlacements   = family{"helixflow_cluster_placements_total", "counter", "Placements of prompts that other replicas were told (told) and told us (heard), and those for which there was no time (dropped)."}
 	configReloads       = family{"helixflow_config_reloads_total", "counter", "Tries to put another configuration into force."}
 	configReloadSuccess = family{"helixflow_config_last_reload_success", "gauge", "1 if the last reload was put into force, 0 if it was refused; absent before the first."}
 	configGeneration    = family{"helixflow_config_generation", "gauge", "Which configuration is in force, counted from the start."}
