@@ -66,6 +66,7 @@ var rooms = []room{
 	{pkg: "internal/clientaddr", inside: []string{".", "internal/..."}},
 	{pkg: "internal/websocket"},
 	{pkg: "internal/objects"},
+	{pkg: "internal/pressure"},
 	{pkg: "internal/handover", inside: []string{".", "internal/..."}, third: []string{"golang.org/x/sys"}},
 
 	{pkg: "balancer", inside: []string{".", "internal/metric"}, third: []string{xxhash}},

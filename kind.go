@@ -49,6 +49,7 @@ const (
 	KindDeadline                        // the client's patience ended while the request waited for room
 	KindBackendTimeout                  // the backend did not answer in time
 	KindDraining                        // the router is going away
+	KindExhausted                       // the router itself is short of memory or descriptors
 	KindIdempotencyKey                  // the idempotency key is malformed
 	KindIdempotencyBusy                 // the same request is under way
 	KindIdempotencyReuse                // the idempotency key stood for another request
@@ -101,6 +102,7 @@ var kindNames = [NumKinds]string{
 	KindDeadline:            "deadline",
 	KindBackendTimeout:      "backend_timeout",
 	KindDraining:            "draining",
+	KindExhausted:           "exhausted",
 	KindIdempotencyKey:      "idempotency_key",
 	KindIdempotencyBusy:     "idempotency_busy",
 	KindIdempotencyReuse:    "idempotency_reuse",

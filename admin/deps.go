@@ -50,7 +50,7 @@ type Deps struct {
 // Readiness says whether the router wants traffic.
 type Readiness interface {
 	// Ready returns whether to send traffic here, and the word for why:
-	// "ready", "starting" or "draining".
+	// "ready", "starting", "draining" or "overloaded".
 	Ready() (ready bool, state string)
 }
 
@@ -137,8 +137,19 @@ type Status struct {
 	Version build.Version
 	Started time.Time
 	Config  ConfigStatus
-	Models  []Model // by name
-	Errors  []Event // the latest first; as many as are worth showing
+
+	Pressure Pressure // zero while there is none
+
+	Models []Model // by name
+	Errors []Event // the latest first; as many as are worth showing
+}
+
+// Pressure is how short the process is of what it needs.
+type Pressure struct {
+	Level    string `json:"level"` // trim, lean, shed, refuse
+	Resource string `json:"resource"`
+	Used     uint64 `json:"used"`
+	Limit    uint64 `json:"limit"`
 }
 
 // ConfigStatus is which configuration is in force.

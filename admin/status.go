@@ -15,8 +15,9 @@ type report struct {
 	Started       time.Time     `json:"started"`
 	UptimeSeconds int64         `json:"uptime_seconds"`
 	Ready         bool          `json:"ready"`
-	State         string        `json:"state"` // ready, starting, draining
+	State         string        `json:"state"` // ready, starting, draining, overloaded
 	InFlight      int           `json:"in_flight"`
+	Pressure      Pressure      `json:"pressure,omitzero"` // absent while there is none
 	Config        ConfigStatus  `json:"config"`
 	Pools         []pool        `json:"pools"`
 	Models        []Model       `json:"models"`
@@ -44,6 +45,7 @@ func (s *Server) observe(now time.Time) report {
 		Version:       status.Version,
 		Started:       status.Started,
 		UptimeSeconds: int64(now.Sub(status.Started) / time.Second),
+		Pressure:      status.Pressure,
 		Config:        status.Config,
 		Pools:         pools(s.deps.Backends.List()),
 		Models:        append([]Model{}, status.Models...),

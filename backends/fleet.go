@@ -248,6 +248,14 @@ func (f *Fleet) sweep() {
 	}
 }
 
+// DropIdle closes the connections to backends that nobody uses.
+func (f *Fleet) DropIdle() {
+	now := time.Now()
+	for _, ep := range f.all() {
+		ep.dropIdle(now)
+	}
+}
+
 // overdue reports whether what still runs on ep has had its time.
 func (ep *Endpoint) overdue(now tick) bool {
 	ep.pool.mu.Lock()

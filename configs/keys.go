@@ -66,6 +66,9 @@ func serverKeys(s *Server) object {
 		{name: "max_spool", value: size{&s.MaxSpool, 0, 1 << 50}, doc: "The most disk that forms may take, all together, whose model field comes behind their files."},
 		{name: "spool_dir", value: text{&s.SpoolDir}, doc: "Where on disk; the system's directory for temporary files when empty.", restart: true},
 		{name: "idempotency_memory", value: size{&s.IdempotencyMemory, 1 << 20, 1 << 40}, doc: "The most memory for answers that are kept for idempotency keys, of all tenants together."},
+		{name: "memory", value: orOff{&s.Memory.Off, object{
+			{name: "limit", value: size{&s.Memory.Limit, 0, 1 << 50}, doc: "How much memory the process may have; 0 is as much as its cgroup, if that has a limit."},
+		}}, doc: "When the process runs short of memory, or of descriptors, it lets go of what it can do without and then refuses work, step by step; off never does."},
 		{name: "max_header", value: size{&s.MaxHeader, 1 << 10, 1 << 20}, doc: "The biggest request header, in bytes.", restart: true},
 		{name: "lame_duck", value: duration{&s.LameDuck, 0, maxDuration}, doc: "After a stop signal: how long to report not ready and still accept; part of drain_timeout, and never more by default."},
 		{name: "drain_timeout", value: duration{&s.DrainTimeout, 0, maxDuration}, doc: "After a stop signal: how long running requests may take to end."},

@@ -50,6 +50,7 @@ type Server struct {
 	HalfClose    string        // "cancel" (default) or "ignore"
 	Handover     string        // absolute path of the unix socket that hands the listeners on; "" (default) for none
 	CORS         CORS
+	Memory       Memory
 	Websockets   Websockets
 	TLS          ServerTLS
 
@@ -62,6 +63,13 @@ type Server struct {
 
 // CORS names the origins a browser may call from; none by default. "*" allows any.
 type CORS struct{ Origins []string }
+
+// Memory is how much of it the process may have, and what the ladder of measures
+// against running short goes by.
+type Memory struct {
+	Off   bool  // memory: off; what follows then has no meaning
+	Limit int64 // bytes; default 0: that of the cgroup, where there is one
+}
 
 // Websockets bounds the websockets that Passthrough turns on.
 type Websockets struct {

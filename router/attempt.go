@@ -12,6 +12,7 @@ import (
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/internal/pressure"
 )
 
 // This file tries backends until one answers: the only loop that retries.
@@ -88,7 +89,7 @@ func (a *Attempt) release() {
 func (e *Exchange) forward() error {
 	now := e.bodyRead
 	e.begunChoosing()
-	if len(e.name.route.mirrors) > 0 && e.body != nil && e.socket == nil && !e.reach.narrowed { // objects are not mirrored
+	if len(e.name.route.mirrors) > 0 && !e.srv.under(pressure.Lean) && e.body != nil && e.socket == nil && !e.reach.narrowed { // objects are not mirrored
 		e.mirror()
 	}
 	for {

@@ -19,6 +19,7 @@ import (
 	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/framing"
+	"github.com/helixflow/helixflow/internal/pressure"
 )
 
 // This file is one client connection and its loop. fasthttp parses the heads;
@@ -118,7 +119,7 @@ func (c *clientConn) await() bool {
 	}
 	if c.br.Buffered() == 0 {
 		if c.served { // before the first request headerTime bounds the wait
-			c.armRead(time.Now(), idleTime)
+			c.armRead(time.Now(), c.srv.idleFor())
 			c.state.Store(connIdle)
 			if c.srv.stopping.Load() {
 				return false
@@ -208,7 +209,7 @@ var (
 func (c *clientConn) begin() bool {
 	c.served = true
 	c.head.SetNoDefaultContentType(true)
-	c.closing = c.head.ConnectionClose() || c.srv.draining.Load()
+	c.closing = c.head.ConnectionClose() || c.srv.draining.Load() || c.srv.under(pressure.Lean)
 	c.wants100 = false
 	switch n := c.head.ContentLength(); {
 	case n == -1:

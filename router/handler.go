@@ -18,6 +18,9 @@ func (s *Server) serve(e *Exchange) error {
 		e.answerEmpty()
 		return nil
 	}
+	if err := e.endure(); err != nil {
+		return err
+	}
 	if err := e.locate(); err != nil {
 		if err == errMethod && e.isOptions() {
 			e.allow = true
@@ -34,6 +37,11 @@ func (s *Server) serve(e *Exchange) error {
 		return e.listModels()
 	case helixflow.OpGetModel:
 		return e.getModel()
+	}
+	if err := e.endureClass(); err != nil {
+		return err
+	}
+	switch e.op {
 	case helixflow.OpRealtime, helixflow.OpResponsesSocket:
 		return e.openSocket()
 	}

@@ -273,6 +273,9 @@ func (e *Exchange) readBody() error {
 	if length > e.snap.maxBody {
 		return tooLarge(e.snap.maxBody)
 	}
+	if e.tooHeavy(length) {
+		return errHeavy
+	}
 	e.bodyRead = e.began
 	if c.wants100 {
 		if err := c.continue100(); err != nil {
@@ -314,6 +317,8 @@ func (e *Exchange) readPiece(length int64) error {
 	switch {
 	case int64(len(e.body.B)) > e.snap.maxBody:
 		return tooLarge(e.snap.maxBody)
+	case e.tooHeavy(int64(len(e.body.B))):
+		return errHeavy
 	case err == io.EOF:
 		return io.EOF
 	case err != nil:

@@ -82,6 +82,7 @@ var forms = [helixflow.NumKinds]form{
 	helixflow.KindDeadline:            {504, typeServer, "deadline_exceeded", "No backend had room in the time that the client would wait.", adviseNothing},
 	helixflow.KindBackendTimeout:      {504, typeServer, "upstream_timeout", "The backend did not answer in time.", adviseNothing},
 	helixflow.KindDraining:            {503, typeServer, "draining", "The router is shutting down.", adviseRetry},
+	helixflow.KindExhausted:           {503, typeServer, "router_overloaded", "The router is short of memory, and takes no requests now.", adviseRetry},
 	helixflow.KindIdempotencyKey:      {400, typeInvalid, "invalid_idempotency_key", "An Idempotency-Key must stand once, and be 1 to 255 printable ASCII characters.", adviseNothing},
 	helixflow.KindIdempotencyBusy:     {409, typeInvalid, "idempotency_in_progress", "The same request, with this Idempotency-Key, is being answered.", adviseRetry},
 	helixflow.KindIdempotencyReuse:    {422, typeInvalid, "idempotency_key_reused", "This Idempotency-Key stood for another request before.", adviseNoRetry},

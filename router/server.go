@@ -18,6 +18,7 @@ import (
 	"github.com/helixflow/helixflow/internal/idempotency"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/objects"
+	"github.com/helixflow/helixflow/internal/pressure"
 	"github.com/helixflow/helixflow/router/sharing"
 )
 
@@ -60,6 +61,7 @@ type Server struct {
 
 	sockets atomic.Int64 // websockets that are open, or about to be
 
+	pressure atomic.Int32 // a pressure.Level
 	inflight atomic.Int64
 	draining atomic.Bool // not ready any more
 	stopping atomic.Bool // no request begins any more
@@ -92,9 +94,9 @@ func NewServer(o Options) (*Server, error) {
 
 // Publish makes snap the plan of every request that begins from now on.
 func (s *Server) Publish(snap *Snapshot) {
-	s.answers.SetLimit(snap.answersLimit)
 	s.setCache(snap.cacheMemory)
 	s.snapshot.Store(snap)
+	s.boundAnswers()
 }
 
 // Ready reports whether new work is welcome, and if not, why.
@@ -104,6 +106,8 @@ func (s *Server) Ready() (bool, string) {
 		return false, "draining"
 	case s.snapshot.Load() == nil:
 		return false, "starting"
+	case s.under(pressure.Refuse):
+		return false, "overloaded"
 	default:
 		return true, "ready"
 	}

@@ -202,6 +202,9 @@ func metricsPage(t *testing.T) string {
 	picks.Prefix(3, 2, 1)
 	picks.Index(func() metric.IndexFigures { return metric.IndexFigures{} })
 	picks.Shadows([]string{"random"})
+	m.Pressure(func() metric.Pressure {
+		return metric.Pressure{Uses: []metric.ResourceUse{{Name: "memory", Used: 1, Limit: 2}}}
+	})
 	m.Generation(1)
 	m.Reloaded(true, time.Unix(1, 0))
 	m.Certificate("clients", time.Unix(1, 0))

@@ -23,6 +23,7 @@ import (
 	"github.com/helixflow/helixflow/internal/build"
 	"github.com/helixflow/helixflow/internal/handover"
 	"github.com/helixflow/helixflow/internal/metric"
+	"github.com/helixflow/helixflow/internal/pressure"
 	"github.com/helixflow/helixflow/router"
 	"github.com/helixflow/helixflow/router/admission"
 	"github.com/helixflow/helixflow/router/sharing"
@@ -48,7 +49,14 @@ type app struct {
 	engines   map[string]*sim.Running // simulated backends, by name
 	discovery *discovery
 	edge      *router.Server
-	admin     *admin.Server
+	memory    *pressure.Watch
+	soft      int64 // what the Go runtime was told
+
+	// onPressure is who else has memory to let go of, told of each level; not
+	// changed once wire is done.
+	onPressure []func(pressure.Level)
+
+	admin *admin.Server
 
 	plan       atomic.Pointer[plan]
 	certs      atomic.Pointer[certificate]
@@ -231,6 +239,9 @@ func (a *app) close() {
 			a.log.Warn("cannot close the admin listener", "error", err)
 		}
 		<-a.failed
+	}
+	if a.memory != nil {
+		a.memory.Close()
 	}
 	if err := a.access.Close(); err != nil {
 		a.log.Warn("cannot close the access log", "error", err)

@@ -125,6 +125,7 @@ func (a *app) enforce(cfg *configs.Config, generation uint64) error {
 	next.snapshot.Retain(a.fleet)
 	next.snapshot.RetainKeys(a.keySets)
 	a.snapshot = next.snapshot
+	a.setMemory(cfg.Server.Memory)
 	a.metrics.Generation(generation)
 	a.metrics.Keyring(next.snapshot.Keys())
 	before := a.plan.Load()

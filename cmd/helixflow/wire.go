@@ -19,6 +19,7 @@ import (
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/build"
 	"github.com/helixflow/helixflow/internal/metric"
+	"github.com/helixflow/helixflow/internal/pressure"
 	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/router"
 )
@@ -34,6 +35,8 @@ func (a *app) wire(cfg *configs.Config) error {
 	if a.edge, err = router.NewServer(o); err != nil {
 		return err
 	}
+	a.memory = pressure.Start(pressure.System, a.pressed)
+	a.metrics.Pressure(a.pressure)
 	a.admin, err = admin.New(s.Admin, admin.Deps{
 		Readiness:    a.edge,
 		Backends:     fleetView{a},
@@ -246,6 +249,10 @@ func (a *app) status() admin.Status {
 	}
 	if last := a.lastReload.Load(); last != nil {
 		s.Config.LastReload = *last
+	}
+	if p := a.memory.State(); p.Level != pressure.Calm {
+		worst := p.Worst()
+		s.Pressure = admin.Pressure{Level: p.Level.String(), Resource: worst.Resource, Used: worst.Used, Limit: worst.Limit}
 	}
 	for _, m := range a.metrics.Totals() {
 		s.Models = append(s.Models, admin.Model{

@@ -22,6 +22,7 @@ type operations struct {
 	rejections   func() []Rejections
 	cluster      func() ClusterFigures
 	queues       func() []QueueCounts
+	pressure     func() Pressure
 	issuers      func() []Issuer
 	redis        func() *Redis
 	discoveries  func() []Discovery
@@ -34,6 +35,39 @@ type QueueCounts struct {
 	Length                         int
 	Refused, Shed, Expired, Served uint64
 	Waited                         time.Duration // of those served, together
+}
+
+// Pressure is how short the process is of what it needs.
+type Pressure struct {
+	Level int // 0 is calm
+	Uses  []ResourceUse
+}
+
+// ResourceUse is how much of a resource is used up.
+type ResourceUse struct {
+	Name        string // of a closed set
+	Used, Limit uint64
+}
+
+// Pressure has the process's shortness written with each scrape.
+func (m *Metrics) Pressure(figures func() Pressure) {
+	o := &m.operations
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pressure = figures
+}
+
+func writePressure(t *text, p Pressure) {
+	t.family(pressureLevel)
+	t.sample(pressureLevel.name, uint64(p.Level))
+	t.family(resourceUsed)
+	for _, u := range p.Uses {
+		t.sample(resourceUsed.name, u.Used, "resource", u.Name)
+	}
+	t.family(resourceLimit)
+	for _, u := range p.Uses {
+		t.sample(resourceLimit.name, u.Limit, "resource", u.Name)
+	}
 }
 
 // Queues has the pools' queues written with each scrape.
@@ -140,6 +174,9 @@ func (o *operations) write(t *text) {
 	}
 	if o.cluster != nil {
 		writeCluster(t, o.cluster())
+	}
+	if o.pressure != nil {
+		writePressure(t, o.pressure())
 	}
 	if o.generation > 0 {
 		t.family(configGeneration)

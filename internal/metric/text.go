@@ -50,6 +50,9 @@ var (
 	queueRejections     = family{"helixflow_queue_rejections_total", "counter", "Requests that found no room to wait (full), waited in vain (expired), or stood back for others (shed)."}
 	shedTotal           = family{"helixflow_requests_shed_total", "counter", "Requests that were refused early to make room for others, by their tenant's class."}
 	queueWait           = family{"helixflow_queue_wait_seconds", "summary", "Time that requests waited which then found room."}
+	pressureLevel       = family{"helixflow_pressure_level", "gauge", "How short the process is of memory or descriptors: 0 calm, 1 trim, 2 lean, 3 shed, 4 refuse."}
+	resourceUsed        = family{"helixflow_resource_used", "gauge", "What the process uses of what the level goes by: memory in bytes, descriptors."}
+	resourceLimit       = family{"helixflow_resource_limit", "gauge", "How much of it there is."}
 	websocketsOpen      = family{"helixflow_websockets_open", "gauge", "Websockets that are open now."}
 	websocketsTotal     = family{"helixflow_websockets_total", "counter", "Websockets that have ended, by what ended them."}
 	websocketBytes      = family{"helixflow_websocket_bytes_total", "counter", "Bytes over websockets: in from clients, out to them."}

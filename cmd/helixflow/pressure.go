@@ -1,0 +1,51 @@
+package main
+
+// What running short of memory or descriptors does.
+
+import (
+	"runtime/debug"
+
+	"github.com/helixflow/helixflow/configs"
+	"github.com/helixflow/helixflow/internal/metric"
+	"github.com/helixflow/helixflow/internal/pressure"
+)
+
+// setMemory puts the limit of a plan into force.
+func (a *app) setMemory(m configs.Memory) {
+	limit := uint64(m.Limit)
+	if m.Off {
+		limit = 0
+	}
+	if soft := pressure.TellRuntime(limit); soft != a.soft {
+		a.soft = soft
+		if soft > 0 {
+			a.log.Info("the Go runtime is to stay below a part of the memory", "bytes", soft)
+		}
+	}
+	a.memory.Limit(limit, m.Off)
+}
+
+// pressed acts on a level, and tells the operator.
+func (a *app) pressed(before, now pressure.State) {
+	a.edge.SetPressure(now.Level)
+	for _, f := range a.onPressure {
+		f(now.Level)
+	}
+	worst, log := now.Worst(), a.log.Info
+	if now.Level > before.Level {
+		log = a.log.Warn
+		a.fleet.DropIdle()
+		debug.FreeOSMemory()
+	}
+	log("pressure", "from", before.Level.String(), "to", now.Level.String(), "resource", worst.Resource, "used", worst.Used, "limit", worst.Limit)
+}
+
+// pressure is what a scrape shows.
+func (a *app) pressure() metric.Pressure {
+	s := a.memory.State()
+	p := metric.Pressure{Level: int(s.Level)}
+	for _, u := range s.Uses {
+		p.Uses = append(p.Uses, metric.ResourceUse{Name: u.Resource, Used: u.Used, Limit: u.Limit})
+	}
+	return p
+}

@@ -1,0 +1,69 @@
+package pressure
+
+import (
+	"math"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// The Go runtime is told to stay below this part of the limit, so that what is
+// above it is memory in use and not garbage, and never to squeeze itself into less
+// than floor.
+const (
+	garbageBelow = 0.8
+	floor        = 64 << 20
+)
+
+// System is the Source of the system that the process runs on.
+func System(limit uint64) []Use {
+	var uses []Use
+	if u, ok := memory(limit); ok {
+		uses = append(uses, u)
+	}
+	if u, ok := descriptors(); ok {
+		uses = append(uses, u)
+	}
+	return uses
+}
+
+// memory is the process's own against a limit that was set, and its cgroup's
+// against the cgroup's: whichever is worse.
+func memory(limit uint64) (worst Use, ok bool) {
+	if limit > 0 {
+		worst, ok = Use{"memory", mapped(), limit}, true
+	}
+	if used, most, found := cgroupMemory(); found {
+		if u := (Use{"memory", used, most}); !ok || u.Share() > worst.Share() {
+			worst, ok = u, true
+		}
+	}
+	return worst, ok
+}
+
+// mapped is what the Go runtime has of the system.
+func mapped() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64() - sample[1].Value.Uint64()
+}
+
+// TellRuntime sets the Go runtime's own limit by that of the process, unless the
+// operator has by GOMEMLIMIT, and returns it; 0: none was set.
+func TellRuntime(limit uint64) int64 {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return 0
+	}
+	if _, most, ok := cgroupMemory(); ok && (limit == 0 || most < limit) {
+		limit = most
+	}
+	soft := int64(math.MaxInt64)
+	if limit > 0 && limit < math.MaxInt64 {
+		soft = max(int64(garbageBelow*float64(limit)), floor)
+	}
+	debug.SetMemoryLimit(soft)
+	if soft == math.MaxInt64 {
+		return 0
+	}
+	return soft
+}
