@@ -96,7 +96,7 @@ var rooms = []room{
 		third:  []string{fasthttp},
 		only: map[string][]string{
 			fasthttp:  {"conn.go", "intake.go", "respond.go", "splice.go", "upgrade.go"},
-			"configs": {"compile.go", "compile_cache.go", "compile_hooks.go", "compile_identity.go", "compile_keys.go", "compile_limits.go", "compile_standing.go"},
+			"configs": {"compile.go", "compile_balance.go", "compile_cache.go", "compile_hooks.go", "compile_identity.go", "compile_keys.go", "compile_limits.go", "compile_standing.go"},
 		},
 	},
 
@@ -382,7 +382,7 @@ func TestArchitectureChecker(t *testing.T) {
 	f("router/compile.go", importing("router", ours+"configs"))
 	f("router/handler.go", importing("router", fasthttp, ours+"configs"),
 		"router/handler.go: imports "+fasthttp+", which only conn.go, intake.go, respond.go, splice.go, upgrade.go may",
-		"router/handler.go: imports "+ours+"configs, which only compile.go, compile_cache.go, compile_hooks.go, compile_identity.go, compile_keys.go, compile_limits.go, compile_standing.go may")
+		"router/handler.go: imports "+ours+"configs, which only compile.go, compile_balance.go, compile_cache.go, compile_hooks.go, compile_identity.go, compile_keys.go, compile_limits.go, compile_standing.go may")
 	f("cache/key.go", importing("cache", "github.com/klauspost/compress/zstd"), "cache/key.go: imports github.com/klauspost/compress/zstd, which only codec.go may")
 	f("router/sweep_windows.go", "//go:build windows\n\n"+importing("router", fasthttp+"/fasthttputil"),
 		"router/sweep_windows.go: imports "+fasthttp+"/fasthttputil, which only conn.go, intake.go, respond.go, splice.go, upgrade.go may")

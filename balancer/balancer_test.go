@@ -34,7 +34,7 @@ func TestPoliciesConform(t *testing.T) {
 
 func TestNewNamesTheChoices(t *testing.T) {
 	_, err := balancer.New("least_infligth", balancer.Tuning{})
-	require.EqualError(t, err, `cannot make balancing policy "least_infligth": the policies are adaptive, least_inflight, random, round_robin, weighted`)
+	require.EqualError(t, err, `cannot make balancing policy "least_infligth": the policies are adaptive, chwbl, least_inflight, least_tokens, p2c_ewma, prequal, priority, random, round_robin, session_affinity, weighted`)
 }
 
 // TestLoadSumsToZero plays random histories: the book always agrees with the

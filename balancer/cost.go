@@ -94,3 +94,24 @@ func (c *Candidate) pressure(now int64) float64 {
 	used = min(used, maxKVUse)
 	return used / (1 - used)
 }
+
+// Coster tells what requests cost, by adaptive's formula, whatever policy places
+// them. It changes nothing; safe for concurrent use.
+type Coster struct{ by *adaptive }
+
+// NewCoster returns a Coster.
+func NewCoster(t Tuning) *Coster { return &Coster{newAdaptive(t)} }
+
+// Estimate is what a request is predicted to meet on one backend.
+type Estimate struct {
+	Hit        int64   // tokens of its prompt in the cache
+	Wait, Cost float64 // seconds
+}
+
+// Cost returns what r costs on candidate i, beside the others that are eligible.
+func (c *Coster) Cost(r *Request, candidates []Candidate, i int) Estimate {
+	r.prepare()
+	k, to := c.by.costing(r), &candidates[i]
+	k.probing = false
+	return Estimate{Hit: r.hit(to), Wait: to.ahead(r.Now), Cost: k.cost(i, to)}
+}

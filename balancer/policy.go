@@ -17,6 +17,7 @@ type Candidate struct {
 	Limit  int32  // most requests in flight at once, as configured; below 1 is no bound
 	ID     uint64 // stands for it, in every process the same; 0: its index does
 	Place  int    // in the prefix index
+	Tier   int32  // for the policy priority; below 1 counts as 0
 
 	Concurrency *Concurrency // the limit that is found out; nil: none is looked for
 	Signals     *Signals     // what the backend tells of itself; nil knows nothing
@@ -72,12 +73,24 @@ func New(name string, t Tuning) (Policy, error) {
 	switch name {
 	case nameAdaptive, "prefix_aware", "cost":
 		return newAdaptive(t), nil
+	case nameCHWBL:
+		return chwbl{}, nil
 	case nameLeastInflight:
 		return leastInflight{}, nil
+	case nameLeastTokens:
+		return leastTokens{}, nil
+	case nameP2CEWMA:
+		return p2cEWMA{}, nil
+	case namePrequal:
+		return prequal{}, nil
+	case namePriority:
+		return &priority{within: newAdaptive(t)}, nil
 	case nameRandom:
 		return random{}, nil
 	case nameRoundRobin:
 		return &roundRobin{}, nil
+	case nameSessionAffinity:
+		return sessionAffinity{}, nil
 	case nameWeighted:
 		return &weighted{}, nil
 	}
@@ -87,7 +100,10 @@ func New(name string, t Tuning) (Policy, error) {
 // Names returns the names New accepts, sorted, without second names for the same.
 // The caller owns the slice.
 func Names() []string {
-	return []string{nameAdaptive, nameLeastInflight, nameRandom, nameRoundRobin, nameWeighted}
+	return []string{
+		nameAdaptive, nameCHWBL, nameLeastInflight, nameLeastTokens, nameP2CEWMA, namePrequal, namePriority, nameRandom,
+		nameRoundRobin, nameSessionAffinity, nameWeighted,
+	}
 }
 
 // mix is one step of SplitMix64 (Steele, Lea, Flood 2014): it turns a state

@@ -16,10 +16,12 @@ type Request struct {
 	Stream bool   // its first token will be seen
 	Root   uint64 // hash of the prompt's first block; 0: it has none
 
-	// What the index found of the chain for the places of Eligible; Index nil: it
-	// was not asked.
-	Index   *Index
+	Session uint64 // hash of what tells the request's session from others; 0: it has none
+
+	// The prompt, and what the index found of it for the places of Eligible. Chain
+	// nil: nobody has looked; Index nil: it was not asked.
 	Chain   *Chain
+	Index   *Index
 	Matches *Matches
 
 	Decision Decision // what Choose decided last
@@ -34,26 +36,34 @@ type Wants uint8
 
 // The wants.
 const (
-	WantsSize   Wants = 1 << iota // Tokens and Output
-	WantsPrefix                   // Root, Index, Chain and Matches
+	WantsSize    Wants = 1 << iota // Tokens and Output
+	WantsPrompt                    // Root and Chain
+	WantsIndex                     // Index and Matches
+	WantsSession                   // Session
 )
 
-// WantsOf returns what p goes by.
+// WantsOf returns what p goes by: everything, for one that is not of this package.
 func WantsOf(p Policy) Wants {
 	switch p.Name() {
 	case nameLeastInflight, nameRandom, nameRoundRobin, nameWeighted:
 		return 0
+	case nameAdaptive, namePriority:
+		return WantsSize | WantsPrompt | WantsIndex
+	case nameCHWBL:
+		return WantsSize | WantsPrompt
+	case nameLeastTokens, nameP2CEWMA, namePrequal:
+		return WantsSize
+	case nameSessionAffinity:
+		return WantsSession | WantsPrompt
 	}
-	return WantsSize | WantsPrefix
+	return WantsSize | WantsPrompt | WantsIndex | WantsSession
 }
 
 // Choose has p pick for r, and sees to it that r.Decision says what there is to
 // say of any policy's pick.
 func Choose(p Policy, r *Request, candidates []Candidate) int {
-	r.Decision, r.perByte = Decision{Next: -1}, 0
-	if r.Index != nil && r.Matches.Best() > 0 {
-		r.perByte = float64(r.Tokens) / float64(r.Chain.Bytes())
-	}
+	r.Decision = Decision{Next: -1}
+	r.prepare()
 	i := p.Pick(r, candidates)
 	if i < 0 {
 		return -1
@@ -62,6 +72,14 @@ func Choose(p Policy, r *Request, candidates []Candidate) int {
 	d.Hit, d.Predicted = r.hit(c), r.predicted(c)
 	d.Wait, d.booked = c.ahead(r.Now), c.Load.Ahead(r.Now)
 	return i
+}
+
+// prepare works out what all backends have in common.
+func (r *Request) prepare() {
+	r.perByte = 0
+	if r.Index != nil && r.Matches.Best() > 0 {
+		r.perByte = float64(r.Tokens) / float64(r.Chain.Bytes())
+	}
 }
 
 // predicted is how many tokens of the prompt c should have in its cache.

@@ -27,12 +27,25 @@ func checkPools(r *reader, pools []Pool) {
 		if why := badProxy(p.Proxy.Reveal()); why != "" {
 			r.wrong(at("pools", i, "proxy"), "is not a proxy such as http://proxy.example.com:3128: %s", why)
 		}
+		if path := at("pools", i, "session_header"); !isToken(p.SessionHeader) && p.SessionHeader != "" {
+			r.wrong(path, "%s is not the name of a header", r.shown(path))
+		}
+		checkShadow(r, i, p)
 		checkCredentials(r, i, p)
 		checkTimes(r, i, p)
 		if path, least := at("pools", i, "concurrency", "max"), at("pools", i, "concurrency", "min"); p.Concurrency.Max < p.Concurrency.Min && !r.refused(least) {
 			r.wrong(path, "%s is below min, %d", r.shown(path), p.Concurrency.Min)
 		}
 		checkSignals(r, i, p)
+	}
+}
+
+func checkShadow(r *reader, i int, p *Pool) {
+	if len(p.Shadow) > MaxShadows {
+		r.wrong(at("pools", i, "shadow"), "has %d policies: at most %d", len(p.Shadow), MaxShadows)
+	}
+	if j := slices.Index(p.Shadow, p.Balance); j >= 0 {
+		r.wrong(at("pools", i, "shadow", j), "is the pool's own policy")
 	}
 }
 

@@ -64,21 +64,22 @@ func defaultKey() Key { return Key{Limits: defaultLimits()} }
 
 func defaultPool() Pool {
 	return Pool{
-		Engine:       "openai",
-		Balance:      "adaptive",
-		Adaptive:     defaultAdaptive(),
-		PrefixIndex:  PrefixIndex{Memory: 64 << 20, Salt: "none"},
-		Usage:        "inject",
-		Health:       Health{Every: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2},
-		Ejection:     defaultEjection(),
-		Signals:      Signals{Every: time.Second},
-		Serves:       "auto",
-		Discover:     Discover{DNS: DNSDiscovery{Type: "a", Scheme: "http", Every: 10 * time.Second}},
-		Retry:        Retry{Attempts: 2, Budget: Whole / 5},
-		Queue:        Queue{Wait: 30 * time.Second, Size: 1024},
-		Concurrency:  Concurrency{Min: 2, Max: 1024},
-		SlowStart:    30 * time.Second,
-		DrainTimeout: 10 * time.Minute,
+		Engine:        "openai",
+		Balance:       "adaptive",
+		Adaptive:      defaultAdaptive(),
+		PrefixIndex:   PrefixIndex{Memory: 64 << 20, Salt: "none"},
+		SessionHeader: "x-session-id",
+		Usage:         "inject",
+		Health:        Health{Every: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2},
+		Ejection:      defaultEjection(),
+		Signals:       Signals{Every: time.Second},
+		Serves:        "auto",
+		Discover:      Discover{DNS: DNSDiscovery{Type: "a", Scheme: "http", Every: 10 * time.Second}},
+		Retry:         Retry{Attempts: 2, Budget: Whole / 5},
+		Queue:         Queue{Wait: 30 * time.Second, Size: 1024},
+		Concurrency:   Concurrency{Min: 2, Max: 1024},
+		SlowStart:     30 * time.Second,
+		DrainTimeout:  10 * time.Minute,
 	}
 }
 
@@ -121,7 +122,7 @@ func defaultHook() Hook {
 	}
 }
 
-func defaultBackend() Backend { return Backend{Weight: 1} }
+func defaultBackend() Backend { return Backend{Weight: 1, Tier: 1} }
 
 func defaultModel() Model {
 	return Model{

@@ -21,11 +21,11 @@ func TestReadBackends(t *testing.T) {
 		require.NoError(t, err, text)
 		assert.Equal(t, want, got)
 	}
-	one := Backend{URL: "http://10.0.0.1:8000", Weight: 1}
+	one := Backend{URL: "http://10.0.0.1:8000", Weight: 1, Tier: 1}
 	f("backends: [{url: \"http://10.0.0.1:8000\"}]", one)
 	f(`{"backends": [{"url": "http://10.0.0.1:8000"}, {"url": "https://[fd00::1]:8000/v1", "weight": 3, "max_inflight": 8}]}`,
-		one, Backend{URL: "https://[fd00::1]:8000/v1", Weight: 3, MaxInflight: 8})
-	f("\uFEFFbackends:\r\n  - url: sim:a\r\n", Backend{URL: "sim:a", Weight: 1})
+		one, Backend{URL: "https://[fd00::1]:8000/v1", Weight: 3, Tier: 1, MaxInflight: 8})
+	f("\uFEFFbackends:\r\n  - url: sim:a\r\n", Backend{URL: "sim:a", Weight: 1, Tier: 1})
 }
 
 func TestReadBackendsRefuses(t *testing.T) {

@@ -18,7 +18,7 @@ const (
 var (
 	halfCloseModes = []string{"cancel", "ignore"}
 	engines        = []string{"openai", "vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "sim"}
-	balances       = []string{"adaptive", "prefix_aware", "cost", "least_inflight", "round_robin", "weighted", "random"}
+	balances       = []string{"adaptive", "prefix_aware", "cost", "least_inflight", "least_tokens", "round_robin", "weighted", "random", "p2c_ewma", "prequal", "session_affinity", "chwbl", "priority"}
 	priorities     = []string{"system", "interactive", "default", "batch"}
 	prefixSalts    = []string{"none", "tenant"}
 	usageModes     = []string{"inject", "as_is"}
@@ -149,7 +149,9 @@ func poolKeys(p *Pool) object {
 		{name: "engine", value: choice{&p.Engine, engines}, doc: "What the backends run."},
 		{name: "balance", value: choice{&p.Balance, balances}, doc: "How a backend is chosen; prefix_aware and cost are other names of adaptive."},
 		{name: "adaptive", value: adaptiveKeys(&p.Adaptive), doc: "The constants of adaptive. See docs/explanation/routing.md before changing one."},
+		{name: "shadow", value: choiceSet{&p.Shadow, balances}, doc: "Policies that decide beside it without effect, four at most: what they would have done is counted and logged."},
 		{name: "prefix_index", value: orOff{&p.PrefixIndex.Off, prefixIndexKeys(&p.PrefixIndex)}, doc: "What is remembered, in hashes, of which backend has read which prompts, for adaptive; off remembers nothing."},
+		{name: "session_header", value: text{&p.SessionHeader}, doc: "For session_affinity: the request header that names a session. Without it prompt_cache_key, conversation or user of the body do."},
 		{name: "usage", value: choice{&p.Usage, usageModes}, doc: "Whether to ask a streaming backend for usage when the client did not."},
 		{name: "api_key", value: secretText{&p.APIKey}, doc: "Sent to the backends as a bearer token, instead of the client's credential."},
 		{name: "keys", value: secretTexts{&p.Keys}, doc: "Several credentials instead of api_key: used in turn, and rested when a backend refuses one."},
@@ -250,6 +252,7 @@ func backendKeys(b *Backend) object {
 	return object{
 		{name: "url", value: text{&b.URL}, doc: "http:// or https://, perhaps with a path; or sim:NAME, an engine simulated inside the process.", required: true},
 		{name: "weight", value: count{&b.Weight, 1, 1000}, doc: "Its share among the pool's backends."},
+		{name: "tier", value: count{&b.Tier, 1, 100}, doc: "For the policy priority: the lowest tier in which a backend has room is used."},
 		{name: "max_inflight", value: count{&b.MaxInflight, 0, 1_000_000}, doc: "The most requests at once; 0 means no bound."},
 		{name: "tls", value: clientTLSKeys(&b.TLS, "this backend's certificate"), doc: "What is otherwise than in the pool's tls."},
 	}

@@ -75,15 +75,16 @@ func TestReference(t *testing.T) {
 	llama := defaultPool()
 	llama.Name, llama.Engine, llama.Health.Path = "llama-70b", "vllm", "/health"
 	llama.Headers = Headers{"x-team": "inference"}
+	llama.Shadow = []string{"round_robin", "least_inflight"}
 	llama.Backends = []Backend{
-		{URL: "http://10.0.0.11:8000", Weight: 1, MaxInflight: 64},
-		{URL: "sim:gpu-a", Weight: 1},
+		{URL: "http://10.0.0.11:8000", Weight: 1, Tier: 1, MaxInflight: 64},
+		{URL: "sim:gpu-a", Weight: 1, Tier: 1},
 	}
 	openai := defaultPool()
 	openai.Name, openai.Tenant, openai.Health.Off = "openai", "acme", true
 	openai.Concurrency.Off = true
 	openai.Keys = []secret.Text{secret.New("an-example"), secret.New("another-example")}
-	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1, TLS: ClientTLS{ServerName: "api.openai.com"}}}
+	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1, Tier: 1, TLS: ClientTLS{ServerName: "api.openai.com"}}}
 	llama.Discover.DNS.Name, llama.Discover.DNS.Port = "gpus.example.com", 8000
 	openai.Discover.File = "/etc/helixflow/backends.yaml"
 	require.Equal(t, []Pool{llama, openai}, c.Pools)
@@ -248,7 +249,7 @@ func TestAnchors(t *testing.T) {
 	require.Equal(t, "vllm", c.Pools[1].Engine)
 	require.Equal(t, "two", c.Pools[1].Name)
 	require.Equal(t, Headers{"x-a": "1", "x-b": "2"}, c.Pools[1].Headers)
-	require.Equal(t, []Backend{{URL: "http://a:1", Weight: 1, MaxInflight: 2000}}, c.Pools[1].Backends)
+	require.Equal(t, []Backend{{URL: "http://a:1", Weight: 1, Tier: 1, MaxInflight: 2000}}, c.Pools[1].Backends)
 	require.Equal(t, c.Pools[2].Backends, c.Pools[3].Backends)
 	times := c.Models[1].Timeouts
 	require.Equal(t, []time.Duration{2 * time.Second, 6 * time.Second, time.Minute}, []time.Duration{times.Connect, times.Idle, times.Total})

@@ -147,29 +147,31 @@ var Always = time.Unix(0, 0).UTC()
 
 // Pool is a set of interchangeable backends.
 type Pool struct {
-	Name         string
-	Engine       string // openai (default) | vllm | sglang | tgi | trtllm | llamacpp | ollama | sim
-	Balance      string // adaptive (default; also prefix_aware, cost) | least_inflight | round_robin | weighted | random
-	Adaptive     Adaptive
-	PrefixIndex  PrefixIndex
-	Usage        string // inject (default) | as_is
-	APIKey       secret.Text
-	Keys         []secret.Text // several instead of APIKey; at least one where the file has the key. See Credentials
-	Headers      Headers       // extra request headers
-	TLS          ClientTLS
-	Proxy        secret.Text // egress proxy URL; may hold a password
-	Tenant       string      // whose the account is: may list, and name what is not recorded; "" is the only tenant, or nobody
-	Health       Health
-	Ejection     Ejection
-	Signals      Signals
-	Serves       string // auto (default) | listed | any; see AsksModels
-	Retry        Retry
-	Queue        Queue
-	Concurrency  Concurrency
-	SlowStart    time.Duration // default 30s: from a tenth of its share to all of it, after new or back; 0 is at once
-	DrainTimeout time.Duration // default 10m: for the running requests of a backend that is drained or left the file
-	Backends     []Backend     // may be empty where Discover is on
-	Discover     Discover
+	Name          string
+	Engine        string // openai (default) | vllm | sglang | tgi | trtllm | llamacpp | ollama | sim
+	Balance       string // adaptive (default; also prefix_aware, cost) or another of balancer.Names
+	Adaptive      Adaptive
+	Shadow        []string // policies that decide beside it without effect; at most MaxShadows
+	PrefixIndex   PrefixIndex
+	SessionHeader string // default x-session-id: names a request's session, for session_affinity; "": none does
+	Usage         string // inject (default) | as_is
+	APIKey        secret.Text
+	Keys          []secret.Text // several instead of APIKey; at least one where the file has the key. See Credentials
+	Headers       Headers       // extra request headers
+	TLS           ClientTLS
+	Proxy         secret.Text // egress proxy URL; may hold a password
+	Tenant        string      // whose the account is: may list, and name what is not recorded; "" is the only tenant, or nobody
+	Health        Health
+	Ejection      Ejection
+	Signals       Signals
+	Serves        string // auto (default) | listed | any; see AsksModels
+	Retry         Retry
+	Queue         Queue
+	Concurrency   Concurrency
+	SlowStart     time.Duration // default 30s: from a tenth of its share to all of it, after new or back; 0 is at once
+	DrainTimeout  time.Duration // default 10m: for the running requests of a backend that is drained or left the file
+	Backends      []Backend     // may be empty where Discover is on
+	Discover      Discover
 }
 
 // Credentials returns what the pool's requests carry as bearer tokens, in the
@@ -180,6 +182,9 @@ func (p *Pool) Credentials() []secret.Text {
 	}
 	return slices.Clone(p.Keys)
 }
+
+// MaxShadows is how many policies a pool can have in shadow.
+const MaxShadows = 4
 
 // Adaptive are the constants of the policy adaptive. ROUTING 2.2.
 type Adaptive struct {
@@ -327,6 +332,7 @@ type ClientTLS struct{ CA, Cert, Key, ServerName string }
 type Backend struct {
 	URL         string
 	Weight      int       // 1 (default) to 1000
+	Tier        int       // 1 (default) to 100, for the policy priority: the lowest with room is used
 	MaxInflight int       // 0 means no bound
 	TLS         ClientTLS // what is set here takes the place of the pool's; see TLSOf
 }

@@ -3,6 +3,7 @@ package configs
 // Lists of words: one word may stand alone, or each must be one of a set.
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -85,7 +86,9 @@ func (v choiceSet) diff(s scope, next value) {
 	sorted := func(list []string) string {
 		list = slices.Clone(list)
 		slices.Sort(list)
-		return strings.Join(list, ", ")
+		return namesOrNone(list)
 	}
 	s.change(sorted(*v.to), sorted(*next.(choiceSet).to))
 }
+
+func namesOrNone(list []string) string { return cmp.Or(strings.Join(list, ", "), "none") }

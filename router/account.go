@@ -81,6 +81,7 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 		r.Policy, r.Reason, r.Costed = e.chosenBy, d.Reason.String(), d.Costed
 		r.Hit, r.Ahead, r.Cost, r.Second = d.Hit, duration(d.Wait), duration(d.Cost), duration(d.Second)
 	}
+	e.shadowed.record(&r)
 	if e.problem != nil {
 		r.Problem, r.Kind = true, e.problem.Kind
 	}

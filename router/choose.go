@@ -143,7 +143,7 @@ func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 			return nil
 		}
 		e.tried[i].Set(j)
-		ep := pool.endpoints[j]
+		ep, aside := pool.endpoints[j], pool.consult(&p.Request, j)
 		pass, ok := pool.members.Enter(j, now)
 		if !ok {
 			continue
@@ -152,6 +152,8 @@ func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 			if overtaken := a.lease.Promise(&p.Request); !overtaken || !again {
 				a.pool, a.pass = pool, pass
 				a.room.enter(&pool.candidates[j])
+				aside.count(j)
+				e.shadowed = aside
 				a.decision, a.tokens, a.place = p.Decision, p.Tokens, pool.candidates[j].Place
 				if p.Index != nil {
 					pool.index.given(&p.chain, a.place, ep, p.Now)

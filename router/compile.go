@@ -145,7 +145,7 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		return nil, fmt.Errorf("cannot make pool %s: %w", c.Name, err)
 	}
 	p := &Pool{
-		name: c.Name, policy: policy, wants: balancer.WantsOf(policy), salted: c.PrefixIndex.Salt == "tenant", static: staticHeader(c), injectUsage: c.Usage == "inject",
+		name: c.Name, policy: policy, wants: balancer.WantsOf(policy), salted: c.PrefixIndex.Salt == "tenant", sessionHeader: c.SessionHeader, static: staticHeader(c), injectUsage: c.Usage == "inject",
 		listed: c.AsksModels(), quota: c.Engine == "openai" && !c.Signals.Off,
 		attempts: c.Retry.Attempts, budget: w.Fleet.Budget(c.Name),
 	}
@@ -174,38 +174,16 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		}
 		p.endpoints = append(p.endpoints, ep)
 		p.candidates = append(p.candidates, balancer.Candidate{
-			Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight), ID: uint64(ep.Mark()),
+			Load: &ep.Load, Weight: int32(b.Weight), Limit: int32(b.MaxInflight), ID: uint64(ep.Mark()), Tier: int32(b.Tier),
 			Concurrency: concurrency, Signals: &ep.Signals,
 		})
+	}
+	if err := p.addShadows(c); err != nil {
+		return nil, fmt.Errorf("cannot make the shadows of pool %s: %w", c.Name, err)
 	}
 	p.addIndex(&c.PrefixIndex, w.Indexes)
 	p.members = w.Fleet.Members(c.Name, rulesOf(c), p.endpoints)
 	return p, nil
-}
-
-// addIndex gives the pool its prefix index, if anybody asks it.
-func (p *Pool) addIndex(c *configs.PrefixIndex, known *Indexes) {
-	p.ordered = true
-	p.series.Index(nil)
-	if known == nil || c.Off || p.wants&balancer.WantsPrefix == 0 || len(p.endpoints) < 2 {
-		return
-	}
-	var places []int
-	p.index, places = known.of(p.name, p.endpoints, c.Memory)
-	for i, place := range places {
-		p.candidates[i].Place = place
-		p.ordered = p.ordered && place == i
-	}
-	p.series.Index(p.index.figures)
-}
-
-// tuningOf is what the pool's policy runs by.
-func tuningOf(c *configs.Adaptive) balancer.Tuning {
-	return balancer.Tuning{
-		Surcharge: float64(c.Surcharge), Popularity: float64(c.Popularity), AffinityMaxWait: c.AffinityMaxWait,
-		Interference: c.Interference.Float(), PerRequest: c.PerRequest, PerKVToken: c.PerKVToken,
-		KVPressure: c.KVPressure, Probe: c.Probe.Float(),
-	}
 }
 
 // rulesOf is how the pool's endpoints are looked after.

@@ -64,7 +64,8 @@ type progress struct {
 	pick          *placing          // nil: none yet, or no longer
 	attempt       *Attempt          // the try that answers, or nil
 	decision      balancer.Decision // of the last try
-	chosenBy      string            // the policy's name
+	shadowed      shadowed
+	chosenBy      string // the policy's name
 	tries         int
 	again         bool          // this try repeats what a backend has begun to work on
 	spent         [2]spent      // where the tries before it went

@@ -155,18 +155,20 @@ func (p *poolIndex) given(chain *balancer.Chain, place int, ep *backends.Endpoin
 }
 
 // match chains the request's prompt, unless that was done, and finds out who has
-// read how much of it.
+// read how much of it, if that is noted.
 func (e *Exchange) match(p *placing, t *target) {
-	known := t.pool.index
-	if known == nil || e.body == nil {
+	if e.body == nil {
 		return
 	}
 	if seed := e.seed(t); !p.chained || p.seed != seed {
 		chainPrompt(&p.chain, seed, &e.call, e.body.B)
 		p.seed, p.chained = seed, true
 	}
-	known.table.Match(&p.chain, t.pool.placesIn(p.Eligible), &p.matches)
-	p.Index, p.Chain, p.Matches, p.Root = known.table, &p.chain, &p.matches, p.chain.Root()
+	p.Chain, p.Root = &p.chain, p.chain.Root()
+	if known := t.pool.index; known != nil {
+		known.table.Match(&p.chain, t.pool.placesIn(p.Eligible), &p.matches)
+		p.Index, p.Matches = known.table, &p.matches
+	}
 }
 
 // seed is what the prompt's chain begins with: caches are those of a model, and
@@ -182,7 +184,7 @@ func (e *Exchange) seed(t *target) uint64 {
 	if model == nil {
 		model = e.call.ModelName(e.body.B)
 	}
-	seed := balancer.Salt(t.pool.index.seed, model)
+	seed := balancer.Salt(t.pool.seed, model)
 	if t.pool.salted && e.principal != nil {
 		seed = balancer.Salt(seed, []byte(e.principal.Tenant))
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/openai"
 )
 
 // This file says what a request is like to the policies that place it: how large
@@ -37,13 +38,16 @@ func (e *Exchange) place(i int, now time.Time) *placing {
 	if !p.sized {
 		p.Tokens, p.Output, p.Stream = 0, 0, false
 	}
-	p.Index, p.Root = nil, 0
+	p.Chain, p.Index, p.Root, p.Session = nil, nil, 0, 0
 	if t.pool.wants&balancer.WantsSize != 0 && !p.sized {
 		p.sized = true
 		e.size(p)
 	}
-	if t.pool.wants&balancer.WantsPrefix != 0 {
+	if t.pool.wants&(balancer.WantsPrompt|balancer.WantsIndex) != 0 {
 		e.match(p, t)
+	}
+	if t.pool.wants&balancer.WantsSession != 0 {
+		p.Session = e.session(t.pool)
 	}
 	return p
 }
@@ -68,6 +72,30 @@ func (e *Exchange) size(p *placing) {
 		}
 		p.Output *= max(e.call.N, 1)
 	}
+}
+
+// session is the hash of what tells the request's session from its tenant's others:
+// a header, the key of its prompts' cache, its conversation, its user; 0 without.
+func (e *Exchange) session(pool *Pool) uint64 {
+	var of []byte
+	if pool.sessionHeader != "" && e.conn != nil {
+		of = e.conn.head.Peek(pool.sessionHeader)
+	}
+	if e.body != nil {
+		for _, span := range [...]openai.Span{e.call.PromptCacheKey, e.call.Conversation, e.call.User} {
+			if len(of) == 0 {
+				of = span.In(e.body.B)
+			}
+		}
+	}
+	if len(of) == 0 {
+		return 0
+	}
+	seed := pool.seed
+	if e.principal != nil {
+		seed = balancer.Salt(seed, []byte(e.principal.Tenant))
+	}
+	return balancer.Salt(seed, of) | 1
 }
 
 // learn has the model's estimates learn from what a request used whose limits do

@@ -118,28 +118,32 @@ type mirror struct {
 
 // Pool is a set of interchangeable endpoints and the policy that picks one.
 type Pool struct {
-	name        string
-	owner       string // the tenant whose account it is, or ""
-	keeps       bool   // tenants' objects lie there, since a passthrough leads there
-	policy      balancer.Policy
-	series      *metric.PickSeries
-	wants       balancer.Wants       // what the policy goes by
-	candidates  []balancer.Candidate // as in endpoints
-	index       *poolIndex           // what the endpoints have cached; nil: nobody wants to know
-	ordered     bool                 // their places there are in the same order
-	salted      bool                 // no tenant profits from another's prompts
-	endpoints   []*backends.Endpoint
-	members     *backends.Members
-	credentials *backends.Credentials
-	budget      *backends.Budget
-	lot         *lot // where requests wait for room; nil: nowhere
-	queue       queueRules
-	attempts    int      // tries of one request, the first included
-	static      []byte   // extra header lines of every request
-	replaced    [][]byte // names of the extra headers: the client's own do not travel
-	injectUsage bool
-	listed      bool // an endpoint gets requests for models it lists
-	quota       bool // answers may say what is left of a quota
+	name          string
+	owner         string // the tenant whose account it is, or ""
+	keeps         bool   // tenants' objects lie there, since a passthrough leads there
+	policy        balancer.Policy
+	series        *metric.PickSeries
+	wants         balancer.Wants       // what the policy goes by
+	candidates    []balancer.Candidate // as in endpoints
+	index         *poolIndex           // what the endpoints have cached; nil: nobody wants to know
+	coster        *balancer.Coster     // what requests cost there, whatever the policy
+	shadows       []shadow
+	seed          uint64 // of hashes of prompts and sessions
+	ordered       bool   // their places there are in the same order
+	sessionHeader string // that names a session; "": none does
+	salted        bool   // no tenant profits from another's prompts
+	endpoints     []*backends.Endpoint
+	members       *backends.Members
+	credentials   *backends.Credentials
+	budget        *backends.Budget
+	lot           *lot // where requests wait for room; nil: nowhere
+	queue         queueRules
+	attempts      int      // tries of one request, the first included
+	static        []byte   // extra header lines of every request
+	replaced      [][]byte // names of the extra headers: the client's own do not travel
+	injectUsage   bool
+	listed        bool // an endpoint gets requests for models it lists
+	quota         bool // answers may say what is left of a quota
 }
 
 // websockets are what is served of them, and within which bounds.

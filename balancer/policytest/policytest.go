@@ -25,6 +25,8 @@ func Run(t *testing.T, newPolicy func() balancer.Policy) {
 	t.Run("only eligible and open ones", func(t *testing.T) { onlyOpen(t, newPolicy) })
 	t.Run("first picks differ", func(t *testing.T) { firstPicks(t, newPolicy) })
 	t.Run("no bias", func(t *testing.T) { noBias(t, newPolicy) })
+	t.Run("no bias among prompts", func(t *testing.T) { noBiasOfKeys(t, newPolicy) })
+	t.Run("any pool and request", func(t *testing.T) { anyPool(t, newPolicy) })
 	t.Run("slow starts", func(t *testing.T) { slowStarts(t, newPolicy()) })
 	t.Run("no allocations", func(t *testing.T) { noAllocations(t, newPolicy()) })
 	t.Run("concurrent", func(t *testing.T) { concurrent(t, newPolicy()) })
@@ -184,6 +186,75 @@ func noBias(t *testing.T, newPolicy func() balancer.Policy) {
 			}
 		}
 		assertEven(t, shares, picks)
+	}
+}
+
+// noBiasOfKeys: over many prompts and sessions every backend gets its share.
+func noBiasOfKeys(t *testing.T, newPolicy func() balancer.Policy) {
+	const n, picks = 8, 8000
+	p, pool := newPolicy(), Pool(n, 1, 0)
+	rnd := rand.New(rand.NewPCG(9, 10))
+	counts := make([]int, n)
+	for range picks {
+		r := &balancer.Request{
+			Eligible: balancer.FirstN(n), Rand: rnd.Uint64(), Tokens: 1000, Output: 100, Root: rnd.Uint64(), Session: rnd.Uint64(),
+		}
+		counts[balancer.Choose(p, r, pool)]++
+	}
+	assertEven(t, counts, picks)
+}
+
+// anyPool: whatever the pool's size, with backends listed twice, out, full, cold,
+// or of another tier, and whatever the request: somebody is picked exactly if
+// somebody is open, and what was decided makes sense.
+func anyPool(t *testing.T, newPolicy func() balancer.Policy) {
+	rnd := rand.New(rand.NewPCG(11, 12))
+	var chain balancer.Chain
+	var matches balancer.Matches
+	for _, n := range []int{0, 1, 2, 63, 64, 65, 128, balancer.MaxBackends} {
+		p, pool := newPolicy(), Pool(n, 1, 0)
+		index := balancer.NewIndex(1<<20, n)
+		for i := range pool {
+			c := &pool[i]
+			c.Weight, c.Limit, c.Tier, c.Place = rnd.Int32N(5)-1, rnd.Int32N(4), rnd.Int32N(4)-1, i
+			c.Signals = &balancer.Signals{}
+			c.Signals.SetKV(rnd.Float64()*1.2, 1)
+			c.Signals.SetWaiting(float64(rnd.IntN(100)), 1)
+			c.Signals.SetSlots(rnd.Int32N(4))
+			if i > 0 && rnd.IntN(8) == 0 {
+				c.Load = pool[i-1].Load // the same backend once more
+			}
+			c.Load.SetShare(rnd.IntN(12))
+			if rnd.IntN(3) == 0 {
+				c.Load.Acquire(0)
+			}
+		}
+		for range 300 {
+			r := &balancer.Request{
+				Eligible: randomMask(rnd), Cold: randomMask(rnd), Rand: rnd.Uint64(), Now: rnd.Int64() - rnd.Int64(),
+				Tokens: rnd.Int64N(1 << rnd.IntN(40)), Output: rnd.Int64N(1 << rnd.IntN(40)), Stream: rnd.IntN(2) == 0,
+				Root: rnd.Uint64() >> rnd.IntN(65), Session: rnd.Uint64() >> rnd.IntN(65),
+			}
+			if rnd.IntN(2) == 0 {
+				chain.Reset(rnd.Uint64N(3))
+				chain.Write(make([]byte, rnd.IntN(100_000)))
+				index.Match(&chain, r.Eligible, &matches)
+				r.Index, r.Chain, r.Matches = index, &chain, &matches
+				index.Insert(&chain, rnd.IntN(max(n, 1)), r.Now)
+			}
+			i, eligible := balancer.Choose(p, r, pool), r.Eligible
+			some := false
+			for j := range pool {
+				some = some || eligible.Has(j) && isOpen(pool[j])
+			}
+			require.Equal(t, some, i >= 0)
+			if i >= 0 {
+				require.True(t, eligible.Has(i) && isOpen(pool[i]))
+				d := &r.Decision
+				require.True(t, d.Hit >= 0 && d.Hit <= r.Tokens && d.Wait >= 0 && d.Reason < balancer.NumReasons, "%+v", d)
+				require.True(t, !d.Costed || d.Cost >= 0 && d.Next < n && d.Next != i, "%+v", d)
+			}
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func (r *router) match(q *balancer.Request, request int) {
 // given notes that a backend was given the prompt of a request, and tells the other
 // routers.
 func (r *router) given(request, backend int) {
-	if r.wants&balancer.WantsPrefix == 0 {
+	if r.wants&balancer.WantsPrompt == 0 {
 		return
 	}
 	r.note(request, backend)
@@ -85,7 +85,7 @@ func (r *router) note(request, backend int) {
 
 // calibrate tells the index how much of what it predicted the engine found.
 func (r *router) calibrate(f *flight, u helixflow.Usage) {
-	if r.wants&balancer.WantsPrefix == 0 || f.hit == 0 || f.size == 0 || !f.lease.Endpoint().Load.ReportsCached() {
+	if r.wants&balancer.WantsPrompt == 0 || f.hit == 0 || f.size == 0 || !f.lease.Endpoint().Load.ReportsCached() {
 		return
 	}
 	predicted := float64(f.hit) / float64(f.size) * float64(u.InputTokens)

@@ -164,7 +164,7 @@ func (r *router) describe(q *balancer.Request, f *flight) {
 		}
 		q.Output = r.estimator.Typical()
 	}
-	if r.wants&balancer.WantsPrefix != 0 {
+	if r.wants&balancer.WantsPrompt != 0 {
 		r.match(q, f.request)
 	}
 }

@@ -36,6 +36,7 @@ func appendLine(dst []byte, r *Record) []byte {
 	dst = appendOutcome(dst, r)
 	dst = appendFigures(dst, r)
 	dst = appendChoice(dst, r)
+	dst = appendShadows(dst, r)
 	return append(dst, "}\n"...)
 }
 
@@ -65,7 +66,6 @@ func appendOutcome(dst []byte, r *Record) []byte {
 func appendChoice(dst []byte, r *Record) []byte {
 	dst = appendName(dst, `,"balance":`, r.Policy)
 	dst = appendName(dst, `,"reason":`, r.Reason)
-	dst = appendShadows(dst, r)
 	if !r.Costed {
 		return dst
 	}
