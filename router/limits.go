@@ -48,7 +48,7 @@ func (e *Exchange) arrive(now time.Time) error {
 	}
 	no, ok := e.ticket.Arrive(now, key, all, l.router)
 	for b := (borrowing{}); !ok && no.Lacks != nil; {
-		no, ok = e.ticket.Arrive(e.borrow(&b, &no), key, all, l.router)
+		no, ok = e.ticket.Arrive(e.borrow(&b, nil), key, all, l.router)
 	}
 	if !ok {
 		return e.refused(no)
@@ -68,7 +68,7 @@ func (e *Exchange) admit() error {
 	}
 	no, ok := e.ticket.Arrive(e.bodyRead, own, e.name.route.limit)
 	for b := (borrowing{}); !ok && no.Lacks != nil; {
-		no, ok = e.ticket.Arrive(e.borrow(&b, &no), own, e.name.route.limit)
+		no, ok = e.ticket.Arrive(e.borrow(&b, nil), own, e.name.route.limit)
 	}
 	if !ok {
 		return e.refused(no)
@@ -93,7 +93,7 @@ func (e *Exchange) admitPassed() error {
 func (e *Exchange) reserve(d admission.Demand) error {
 	no, ok := e.ticket.Admit(e.bodyRead, d)
 	for b := (borrowing{}); !ok && no.Lacks != nil; {
-		no, ok = e.ticket.Admit(e.borrow(&b, &no), d)
+		no, ok = e.ticket.Admit(e.borrow(&b, &d), d)
 	}
 	if !ok {
 		return e.refused(no)
@@ -109,19 +109,33 @@ type borrowing struct {
 
 const (
 	borrowTime = 20 * time.Millisecond // for a step, and what the last question takes
-	borrowMost = 32                    // questions: more than there are limits
+	borrowMost = 8                     // questions, of all leases that lack at once
 )
 
-// borrow asks for what a lease lacks, and returns the time after that. When it has
-// taken too long the request gets this replica's share instead.
-func (e *Exchange) borrow(b *borrowing, no *admission.Refusal) time.Time {
+// borrow asks for what leases lack, for d or (nil) for the arrival, and returns the
+// time after that. When it has taken too long the request gets this replica's share
+// instead.
+func (e *Exchange) borrow(b *borrowing, d *admission.Demand) time.Time {
+	now := time.Now()
 	if b.asked == 0 {
-		b.began = time.Now()
+		b.began = now
 	}
-	if b.asked++; b.asked > borrowMost || time.Since(b.began) > borrowTime {
+	if b.asked++; b.asked > borrowMost || now.Sub(b.began) > borrowTime {
 		e.ticket.GoAlone()
+		return now
+	}
+	var room [8]admission.Shortage
+	list := room[:0]
+	if d == nil {
+		list = e.ticket.Shortages(list, now, false, admission.Demand{})
 	} else {
-		e.srv.opt.Sharing.Ask(no.Lacks, no.Asked)
+		list = e.ticket.Shortages(list, now, true, *d)
+	}
+	e.srv.opt.Sharing.AskAll(list)
+	for _, s := range list {
+		if s.Lease.Alone() { // one wait in vain is enough
+			e.ticket.GoAlone()
+		}
 	}
 	return time.Now()
 }

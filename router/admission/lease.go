@@ -101,19 +101,27 @@ func (l *Lease) takeRate(r *Rate, amount, now int64, alone bool) (wait time.Dura
 	if l.spend(amount, now) {
 		return 0, taken
 	}
-	view := &l.scope.rates[l.kind]
-	if alone || l.alone.Load() {
-		if wait, ok := view.takeShare(r, amount, l.commons.Replicas(), now); !ok {
-			return wait, refused
-		}
-		l.stir()
-		return 0, taken
+	isAlone := l.alone.Load()
+	if !isAlone && !alone {
+		return l.awaitRate(r, amount, now)
 	}
+	if wait, ok := l.scope.rates[l.kind].takeShare(r, amount, l.commons.Replicas(), now); !ok {
+		return wait, refused
+	}
+	if !isAlone { // it is to be told yet
+		l.owed.Add(amount)
+	}
+	l.stir()
+	return 0, taken
+}
+
+// awaitRate says whether an exchange may bring an amount that is not there.
+func (l *Lease) awaitRate(r *Rate, amount, now int64) (wait time.Duration, v verdict) {
 	if now-l.asked.Load() >= memory {
 		return 0, lacking
 	}
 	more := amount - max(l.credit.Load(), 0)
-	if wait := max(view.wait(r, more, now), l.again.Load()-now); wait > 0 {
+	if wait := max(l.scope.rates[l.kind].wait(r, more, now), l.again.Load()-now); wait > 0 {
 		return time.Duration(wait), refused
 	}
 	return 0, lacking
@@ -139,10 +147,15 @@ func (l *Lease) takeSlot(limit, now int64, alone bool) (wait time.Duration, v ve
 			}
 		}
 	}
+	return time.Second, l.awaitSlot(now)
+}
+
+// awaitSlot is awaitRate of slots.
+func (l *Lease) awaitSlot(now int64) verdict {
 	if now < l.again.Load() {
-		return time.Second, refused
+		return refused
 	}
-	return 0, lacking
+	return lacking
 }
 
 // takeMoney takes amount of a budget.
@@ -153,9 +166,8 @@ func (l *Lease) takeMoney(b *Budget, amount, now int64, alone bool) verdict {
 	if l.spend(amount, now) {
 		return taken
 	}
-	left := b.MicroUSD - l.known.Load()
 	if alone || l.alone.Load() {
-		for most := min(left, b.MicroUSD/graceShare); ; {
+		for most := min(b.MicroUSD-l.known.Load(), b.MicroUSD/graceShare); ; {
 			grace := l.grace.Load()
 			if grace+amount > most {
 				return refused
@@ -167,10 +179,22 @@ func (l *Lease) takeMoney(b *Budget, amount, now int64, alone bool) verdict {
 			}
 		}
 	}
-	if now-l.asked.Load() < memory && (now < l.again.Load() || left+max(l.credit.Load(), 0) < amount) {
+	return l.awaitMoney(b, amount, now)
+}
+
+// awaitMoney is awaitRate of money.
+func (l *Lease) awaitMoney(b *Budget, amount, now int64) verdict {
+	left := b.MicroUSD - l.known.Load() + max(l.credit.Load(), 0)
+	if now-l.asked.Load() < memory && (now < l.again.Load() || left < amount) {
 		return refused
 	}
 	return lacking
+}
+
+// has reports whether the credit holds amount, or nothing more is to be had by
+// asking.
+func (l *Lease) has(amount, now int64) bool {
+	return l.alone.Load() || l.credit.Load() >= amount && now < l.until.Load()
 }
 
 // correct books that more or less was used than was taken at the tick began. What

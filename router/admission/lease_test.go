@@ -64,12 +64,18 @@ func TestLacking(t *testing.T) {
 	_, ok = ticket.Arrive(now, local, s)
 	require.True(t, ok)
 	assert.Equal(t, int64(9), local.Standings(nil, now)[0].Left, "and not again")
-	for range int(NumKinds) {
-		if no, ok = ticket.Admit(now, Demand{Tokens: 10, MicroUSD: 10}); ok {
-			break
-		}
-		generous(no.Lacks, now, no.Asked)
+	_, ok = ticket.Admit(now, Demand{Tokens: 10, MicroUSD: 10})
+	require.False(t, ok)
+	assert.Empty(t, ticket.Shortages(nil, now, false, Demand{}))
+	short := ticket.Shortages(nil, now, true, Demand{Tokens: 10, MicroUSD: 10})
+	var amounts []int64
+	for _, s := range short {
+		amounts = append(amounts, s.Amount)
+		generous(s.Lease, now, s.Amount)
 	}
+	assert.Equal(t, []int64{1, 10, 10, 10}, amounts, "a slot, tokens, tokens of the day, money")
+	assert.Empty(t, ticket.Shortages(nil, now, true, Demand{Tokens: 10, MicroUSD: 10}))
+	_, ok = ticket.Admit(now, Demand{Tokens: 10, MicroUSD: 10})
 	require.True(t, ok)
 	ticket.Settle(now, Demand{Tokens: 5, MicroUSD: 5})
 	for _, st := range s.Standings(nil, now) {

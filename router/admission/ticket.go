@@ -19,7 +19,7 @@ type Refusal struct {
 	Asked int64         // what was asked for
 	Wait  time.Duration // until it may be asked again; negative: that will never help
 
-	Lacks *Lease // not refused yet: the lease has to be asked for Asked, then the same call made again
+	Lacks *Lease // not refused yet: the lease has to be asked for Asked, perhaps with other Shortages, then the same call made again
 }
 
 // Ticket is what one request holds. The zero Ticket holds nothing.
@@ -57,10 +57,10 @@ func (t *Ticket) Arrive(now time.Time, scopes ...*Scope) (no Refusal, ok bool) {
 		t.began = ticks(now)
 	}
 	for _, s := range scopes {
-		h := t.hold(s)
-		if h == nil {
-			continue
-		}
+		t.hold(s)
+	}
+	for i := range t.holds[:t.n] {
+		h := &t.holds[i]
 		if !h.take(Requests, 1, now, t.alone, &no) {
 			t.refuse(&no, now)
 			return no, false
@@ -95,24 +95,75 @@ func (t *Ticket) Admit(now time.Time, d Demand) (no Refusal, ok bool) {
 	return no, true
 }
 
-// hold makes room for a scope's hold; nil if it has no limits.
-func (t *Ticket) hold(s *Scope) *hold {
+// hold makes room for what is held of a scope, if it has limits.
+func (t *Ticket) hold(s *Scope) {
 	if s == nil {
-		return nil
+		return
 	}
 	for i := range t.holds[:t.n] {
 		if t.holds[i].scope == s {
-			return &t.holds[i]
+			return
 		}
 	}
-	r := s.rules.Load()
-	if r == nil {
-		return nil
+	if r := s.rules.Load(); r != nil {
+		t.holds[t.n] = hold{scope: s, rules: r}
+		t.n++
 	}
-	h := &t.holds[t.n]
-	t.n++
-	*h = hold{scope: s, rules: r}
-	return h
+}
+
+// Shortage is a lease that lacks something.
+type Shortage struct {
+	Lease  *Lease
+	Amount int64
+}
+
+// Shortages appends all that lacks, where one was found that does: they are asked
+// for together. With arrived it is what Admit lacks for d, else what Arrive does.
+func (t *Ticket) Shortages(dst []Shortage, now time.Time, arrived bool, d Demand) []Shortage {
+	for i := range t.holds[:t.n] {
+		h := &t.holds[i]
+		if !arrived {
+			dst = h.shortage(dst, Requests, 1, now)
+			continue
+		}
+		dst = h.shortage(dst, Concurrent, 1, now)
+		dst = h.shortage(dst, Tokens, d.Tokens, now)
+		dst = h.shortage(dst, DailyTokens, d.Tokens, now)
+		dst = h.shortage(dst, Money, d.MicroUSD, now)
+	}
+	return dst
+}
+
+func (h *hold) shortage(dst []Shortage, k Kind, amount int64, now time.Time) []Shortage {
+	if h.passed.has(k) {
+		return dst
+	}
+	var l *Lease
+	var v verdict
+	switch k {
+	case Concurrent:
+		if h.rules.Concurrent != nil {
+			if l = h.scope.lease(k); l != nil {
+				v = l.awaitSlot(ticks(now))
+			}
+		}
+	case Money:
+		if b := h.rules.Budget; b != nil {
+			if l = h.scope.purse.now(b.Per, now).leaseOf(h.scope); l != nil {
+				v = l.awaitMoney(b, amount, ticks(now))
+			}
+		}
+	default:
+		if r := h.rules.rate(k); r != nil && amount <= r.Burst {
+			if l = h.scope.lease(k); l != nil {
+				_, v = l.awaitRate(r, amount, ticks(now))
+			}
+		}
+	}
+	if v != lacking || l.has(amount, ticks(now)) {
+		return dst
+	}
+	return append(dst, Shortage{l, amount})
 }
 
 // take takes amount of one limit, if there is one and it has not been taken; or

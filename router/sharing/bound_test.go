@@ -233,7 +233,7 @@ func (s *scene) kill() {
 // nothing of it.
 func TestBound(t *testing.T) {
 	full := 0
-	for seed := range uint64(150) {
+	for seed := range uint64(60) {
 		s := newScene(seed)
 		for range 6 {
 			s.act(func() {
@@ -248,7 +248,7 @@ func TestBound(t *testing.T) {
 			full++
 		}
 	}
-	assert.Greater(t, full, 75, "in most of them the limit was reached")
+	assert.Greater(t, full, 30, "in most of them the limit was reached")
 }
 
 // When Redis does not answer, or not all replicas, or not always, or forgets
@@ -256,7 +256,7 @@ func TestBound(t *testing.T) {
 // that is more; and what replicas take that it does not hear comes on top of the
 // rate.
 func TestBoundInTrouble(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(60) {
 		s := newScene(seed)
 		for i := range 8 {
 			for _, r := range s.replicas {

@@ -92,6 +92,19 @@ func (b *Broker) Ask(l *admission.Lease, amount int64) {
 	l.Stir()
 }
 
+// AskAll is Ask for several leases at once.
+func (b *Broker) AskAll(list []admission.Shortage) {
+	if len(list) == 0 {
+		return
+	}
+	var others sync.WaitGroup
+	for _, s := range list[1:] {
+		others.Go(func() { b.Ask(s.Lease, s.Amount) })
+	}
+	b.Ask(list[0].Lease, list[0].Amount)
+	others.Wait()
+}
+
 // Status is how the sharing stands.
 type Status struct {
 	Replicas int64 // that there are, this one included; 0: nothing is shared

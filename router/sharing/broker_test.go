@@ -3,6 +3,10 @@
 package sharing
 
 import (
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/helixflow/helixflow/internal/redisx"
+	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/internal/testredis"
 	"github.com/helixflow/helixflow/router/admission"
 )
@@ -129,4 +135,37 @@ func TestNothingIsLookedAfterForEver(t *testing.T) {
 	ticket.Settle(time.Now(), admission.Demand{})
 	require.Eventually(t, func() bool { return m.broker.Status().Leases == 1 }, 20*time.Second, time.Millisecond)
 	require.Eventually(t, func() bool { return m.broker.Status().Leases == 0 }, 20*time.Second, 10*time.Millisecond)
+}
+
+// The rights that the documentation gives to a user of its own are enough, and all
+// that is touched is below the prefix.
+func TestLeastRights(t *testing.T) {
+	page, err := os.ReadFile("../../docs/how-to/several-replicas.md")
+	require.NoError(t, err)
+	line := regexp.MustCompile(`redis-cli (ACL SETUSER helixflow on) '>a long password' '(~helixflow:\*)' (.*)`).FindStringSubmatch(string(page))
+	require.NotNil(t, line)
+	s := testredis.Start(t)
+	s.Command(t, strings.Fields(strings.Join(append(line[1:], ">hunter2"), " "))...)
+	c, err := redisx.Open(redisx.Options{
+		URL: secret.New(strings.Replace(s.URL(), "//", "//helixflow:hunter2@", 1)), Timeout: 10 * time.Second, ConnectTimeout: 10 * time.Second,
+		Prefix: "helixflow", Log: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	slots := int64(10)
+	m := new(member)
+	m.broker = NewBroker(&m.book)
+	m.scope = m.book.Scope(admission.Tenant, "t")
+	m.scope.Set(&admission.Rules{
+		Requests: admission.NewRate(100, 100, time.Minute), Concurrent: &slots, Budget: &admission.Budget{MicroUSD: 1000, Per: admission.PerTotal},
+	})
+	m.broker.Use(c)
+	ticket, ok := m.try(admission.Demand{MicroUSD: 10})
+	require.True(t, ok)
+	ticket.Settle(time.Now(), admission.Demand{MicroUSD: 5})
+	require.Eventually(t, func() bool { return m.broker.Status().Replicas == 1 }, 20*time.Second, time.Millisecond)
+	m.broker.Close()
+	for kind, n := range c.Stats().Failed {
+		assert.Zero(t, n, kind)
+	}
+	assert.Equal(t, ":3", s.Command(t, "DBSIZE"), "three limits; it has left the replicas")
 }

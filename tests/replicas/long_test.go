@@ -13,5 +13,10 @@ const (
 	offered     = 125.0 // to each router
 	rateWindow  = time.Minute
 	rateWindows = 2
-	leases      = 0.0
+
+	outageTime    = 2 * time.Minute
+	outageOffered = 250.0
+	outageCPU     = 1.5
+
+	leases = 0.0
 )

@@ -12,5 +12,10 @@ const (
 	offered     = 200.0 // to each router
 	rateWindow  = 10 * time.Second
 	rateWindows = 1
-	leases      = 12.0 // N·L, which is little of a minute and much of ten seconds
+
+	outageTime    = time.Second
+	outageOffered = 50.0
+	outageCPU     = 4.0 // loose: the machine may be busy
+
+	leases = 12.0 // N·L, which is little of a minute and much of ten seconds
 )

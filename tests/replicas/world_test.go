@@ -105,6 +105,7 @@ func (w *world) answer(rw http.ResponseWriter, r *http.Request) {
 // config is what the routers read.
 func (w *world) config() string {
 	return fmt.Sprintf(`
+server: {lame_duck: 0s}
 auth: {anonymous: all}
 tenants: [{name: all, limits: %s}]
 pools: [{name: p, health: off, ejection: off, backends: [{url: "%s"}]}]
