@@ -155,9 +155,12 @@ func (l *Lease) remember(b *Bid, g *Grant) {
 		wait = min(pause, r.room)
 	}
 	l.paced = min(max(l.paced, b.at), b.at+inRow*wait) + wait
-	if scarce {
+	switch {
+	case g.Total < b.Need && b.Mode != Flow: // nobody knows when there will be more
+		l.again.Store(b.at + wait)
+	case scarce:
 		l.again.Store(l.paced - inRow*wait)
-	} else {
+	default:
 		l.again.Store(b.at)
 	}
 }

@@ -125,6 +125,33 @@ func TestAlone(t *testing.T) {
 	f(Rules{Requests: NewRate(0, 0, time.Minute)}, 4, Demand{}, 0)
 }
 
+// What is all in use elsewhere is asked for once, and refused for a while after.
+func TestNothingLeft(t *testing.T) {
+	f := func(r Rules, d Demand, level, leased int64) {
+		t.Helper()
+		var b Book
+		s, now := sharedScope(&b, Tenant, &r), time.Now()
+		var ticket Ticket
+		no, ok := ticket.admit(now, d, s)
+		require.False(t, ok)
+		no.Lacks.Exchanging.Lock()
+		bid, ok := no.Lacks.Bid(now, no.Asked, false)
+		require.True(t, ok)
+		require.True(t, no.Lacks.Grant(&bid, Grant{Level: level, Leased: leased, Replicas: 1, Born: 1}))
+		no.Lacks.Exchanging.Unlock()
+		no, ok = ticket.admit(now, d, s)
+		require.False(t, ok)
+		assert.Nil(t, no.Lacks)
+		assert.NotZero(t, no.Wait)
+		no, _ = ticket.admit(now.Add(2*time.Second), d, s)
+		assert.NotNil(t, no.Lacks, "a lease lives no longer")
+	}
+	f(Rules{Concurrent: slots(4)}, Demand{}, 0, 4)
+	f(Rules{Requests: perMinute(60)}, Demand{}, 10e6, 50)
+	f(Rules{Requests: perMinute(60)}, Demand{}, 60e6, 0)
+	f(Rules{Budget: &Budget{MicroUSD: 100, Per: PerDay}}, Demand{MicroUSD: 10}, 90, 5)
+}
+
 // A grant that cannot be is not believed.
 func TestGrantIsChecked(t *testing.T) {
 	f := func(g Grant, want bool) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,7 +97,10 @@ func (f *fleet) exchange(r *replica, l *admission.Lease, need int64, quit bool) 
 func (f *fleet) ask(r *replica, amount int64) (ticket admission.Ticket, ok bool) {
 	now := f.now.Add(r.skew)
 	var no admission.Refusal
-	for range 4 {
+	for i := range 10 {
+		if i == 8 {
+			ticket.GoAlone()
+		}
 		if no, ok = ticket.Arrive(now, r.scope); ok {
 			no, ok = ticket.Admit(now, admission.Demand{Tokens: amount, MicroUSD: amount})
 		}
@@ -276,6 +280,51 @@ func TestBoundInTrouble(t *testing.T) {
 		rate := s.rate * (1 + float64(s.n-1)/float64(s.n))
 		require.LessOrEqual(t, s.worst(rate, s.burst), max(s.burst, float64(int64(s.n)*largest)),
 			"seed %d: %d replicas, rate %f, burst %f", seed, s.n, s.rate, s.burst)
+	}
+}
+
+// Of slots no more are in use than there are, of a budget no more is spent; a
+// replica that dies takes its requests along.
+func TestBoundOfSlotsAndBudgets(t *testing.T) {
+	type running struct {
+		r      *replica
+		ticket admission.Ticket
+		until  time.Time
+	}
+	for seed := range uint64(60) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		n, slots, budget := 1+rnd.IntN(8), 1+rnd.Int64N(100), 1+rnd.Int64N(1e6)
+		f := newFleet(seed, n, &admission.Rules{Concurrent: &slots, Budget: &admission.Budget{MicroUSD: budget, Per: admission.PerTotal}})
+		var now []running
+		most, spent := 0, int64(0)
+		for range 2000 {
+			f.pass(time.Duration(rnd.Int64N(int64(2 * look))))
+			if rnd.IntN(300) == 0 {
+				i := rnd.IntN(n)
+				now = slices.DeleteFunc(now, func(one running) bool { return one.r == f.replicas[i] })
+				f.replicas[i] = f.start()
+				f.tell()
+			}
+			now = slices.DeleteFunc(now, func(one running) bool {
+				if one.until.After(f.now) {
+					return false
+				}
+				one.ticket.Settle(f.now.Add(one.r.skew), one.ticket.Reserved())
+				return true
+			})
+			r, cost := f.replicas[rnd.IntN(n)], 1+rnd.Int64N(budget/200+1)
+			if ticket, ok := f.ask(r, cost); ok {
+				now = append(now, running{r, ticket, f.now.Add(time.Duration(rnd.Int64N(int64(5 * time.Second))))})
+				spent += cost
+			}
+			require.LessOrEqual(t, len(now), int(slots), "seed %d", seed)
+			require.LessOrEqual(t, spent, budget, "seed %d", seed)
+			most = max(most, len(now))
+			for _, r := range f.replicas {
+				f.look(r)
+			}
+		}
+		require.Positive(t, most)
 	}
 }
 
