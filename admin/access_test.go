@@ -32,6 +32,8 @@ var access = map[string]struct {
 	"/-/":                       {},
 	"/-/status":                 {},
 	"/-/limits":                 {},
+	"/-/cache":                  {},
+	"/-/cache/purge":            {change: true, query: "?all=true"},
 	"/-/config":                 {},
 	"/-/backends":               {},
 	"/-/backends/drain":         {change: true, query: "?url=http://b"},

@@ -30,6 +30,11 @@ type Deps struct {
 	// Sharing returns how limits are shared with other routers, likewise; nil
 	// where they are not.
 	Sharing func() any
+	// Cache returns the figures of the cache of answers as a value that JSON can
+	// show; nil where there is none. PurgeCache forgets answers, and returns how many
+	// it found in this process.
+	Cache      func() any
+	PurgeCache func(CacheSelection) (deleted int)
 	// Reload reads the configuration again, and returns once it is in force or
 	// refused: with configs.Problems when the file is wrong, with ErrNoFile when
 	// there is none. Concurrent calls must be in turn. ctx does not end because

@@ -51,6 +51,8 @@ func (s *Server) table() map[string]route {
 		"/-/backends/drain":   {change: true, ownSite: true, answer: s.drainBackend},
 		"/-/backends/undrain": {change: true, ownSite: true, answer: s.undrainBackend},
 		"/-/limits":           {answer: s.limits},
+		"/-/cache":            {answer: s.cache},
+		"/-/cache/purge":      {change: true, ownSite: true, answer: s.purgeCache},
 		"/-/explain":          {body: true, ownSite: true, answer: s.explain},
 		"/-/reload":           {change: true, ownSite: true, answer: s.reload},
 		"/-/drain":            {change: true, ownSite: true, answer: s.drain},

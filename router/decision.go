@@ -1,10 +1,13 @@
 package router
 
 import (
+	"encoding/hex"
 	"strconv"
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/cache"
+	"github.com/helixflow/helixflow/internal/metric"
 )
 
 // This file tells a caller how its request was routed, if it asks and its key may:
@@ -44,6 +47,13 @@ func (e *Exchange) appendDecision(dst []byte) []byte {
 	if e.name != nil && e.prepared != nil {
 		dst = append(dst, ", priority="...)
 		dst = strconv.AppendInt(dst, int64(e.name.route.priorityOf(e.prepared)), 10)
+	}
+	if e.known.result != metric.CacheUnused {
+		dst = appendMember(dst, "cache", e.known.result.String())
+	}
+	if e.known.key.Digest != (cache.Digest{}) {
+		dst = append(dst, `, cache_key="`...)
+		dst = append(hex.AppendEncode(dst, e.known.key.Digest[:]), '"')
 	}
 	if e.backend != "" {
 		dst = appendMember(dst, "backend", e.backend)

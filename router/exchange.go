@@ -143,7 +143,7 @@ func (e *Exchange) finish() {
 	e.charge()
 	e.freeRequest()
 	e.forgo()
-	e.unkeep()
+	e.forgetKnown()
 	e.account(now)
 	if e.socket != nil && e.socket.counted {
 		s.sockets.Add(-1)

@@ -112,8 +112,8 @@ func (e *Exchange) keep() {
 // describe says what the answer is, while its attempt is there to ask.
 func (e *Exchange) describe() {
 	a := e.attempt
-	if known := e.known.answer; e.claim != nil && known != nil {
-		e.claim.Begin(idempotency.Answer{Status: e.status, ContentType: known.ContentType, Events: known.Stream})
+	if e.claim != nil && e.known.answer != nil {
+		e.claim.Begin(idempotency.Answer{Status: e.status, ContentType: string(e.known.contentType()), Events: e.known.streams()})
 	}
 	if e.claim != nil && a != nil {
 		e.claim.Begin(idempotency.Answer{Status: e.status, ContentType: string(a.contentType()), Events: a.events})

@@ -73,12 +73,22 @@ func (e *Exchange) unkeep() {
 	e.known.recording = nil
 }
 
+// forgetKnown ends all that the cache has to do with the exchange.
+func (e *Exchange) forgetKnown() {
+	e.unkeep()
+	e.known.form.Free()
+	e.known.form = nil
+}
+
 // replayKnown sends the answer of a hit. The usage chunk is for those who asked for
 // it.
 func (b *relay) replayKnown(a *cache.Answer) error {
 	e := b.e
+	if e.known.form != nil || !a.Stream {
+		return b.write(e.known.body(), true)
+	}
 	hidden := a.UsageChunk
-	if !a.Stream || e.call.IncludeUsage {
+	if e.call.IncludeUsage {
 		hidden = openai.Span{}
 	}
 	from, began := int32(0), time.Now()

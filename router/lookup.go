@@ -30,6 +30,7 @@ type known struct {
 	usageChunk openai.Span        // of what is recorded
 	key        cache.Key
 	answer     *cache.Answer // of a hit
+	form       *buf.Buffer   // the answer of a hit as the asker wants it, where that is otherwise; else nil
 	recording  *cache.Recording
 }
 
@@ -50,6 +51,25 @@ func (s *Server) setCache(limit int64) {
 		s.metrics.Cache(func() metric.CacheStats { return metric.CacheStats(c.Stats()) })
 		s.known.Store(c)
 	}
+}
+
+// CacheStats are figures of the cache of answers; none where no model ever had
+// one.
+func (s *Server) CacheStats() (stats cache.Stats, ok bool) {
+	c := s.known.Load()
+	if c == nil {
+		return stats, false
+	}
+	return c.Stats(), true
+}
+
+// PurgeCache forgets answers, and those that are under way. It returns how many
+// were in memory.
+func (s *Server) PurgeCache(which cache.Selection) (deleted int) {
+	if c := s.known.Load(); c != nil {
+		deleted = c.Purge(which, time.Now())
+	}
+	return deleted
 }
 
 // lookup finds the answer to the same request of before. An error is one that the
@@ -77,8 +97,27 @@ func (e *Exchange) lookup() error {
 	return nil
 }
 
-// streams reports whether the answer of a hit is a stream.
-func (k *known) streams() bool { return k.answer != nil && k.answer.Stream }
+// streams reports whether the answer of a hit is given as a stream.
+func (k *known) streams() bool { return k.answer != nil && k.answer.Stream == (k.form == nil) }
+
+// body is the answer of a hit as the asker gets it, but for the usage chunk.
+func (k *known) body() []byte {
+	if k.form != nil {
+		return k.form.B
+	}
+	return k.answer.Body
+}
+
+// contentType is that of the answer of a hit.
+func (k *known) contentType() []byte {
+	switch {
+	case k.form == nil:
+		return []byte(k.answer.ContentType)
+	case k.answer.Stream:
+		return jsonMedia
+	}
+	return eventsMedia
+}
 
 // question is the scratch of making a key.
 type question struct {
@@ -149,10 +188,30 @@ func (e *Exchange) find(c *caching) {
 	r.series.Saved(a.Usage, r.price.of(a.Usage))
 }
 
-// suits reports whether the answer can be given as the asker wants it.
+// suits reports whether the answer can be given as the asker wants it, and makes it
+// that.
 func (e *Exchange) suits(a *cache.Answer) bool {
 	stream := e.call.Stream && e.op.CanStream()
-	return a.Stream == stream && (!stream || !e.call.IncludeUsage || a.UsageChunk.Present() || !reportsApart(e.op))
+	switch {
+	case stream && e.call.IncludeUsage && reportsApart(e.op) && !a.Usage.Reported:
+		return false // a backend that is asked may say
+	case stream == a.Stream:
+		return true
+	case !stream && reportsApart(e.op) && !a.Usage.Reported:
+		return false // whole answers have it
+	}
+	form, ok := buf.Get(len(a.Body)+512), false
+	if stream {
+		form.B, ok = openai.AppendSplit(form.B, a.Body, e.op, e.call.IncludeUsage)
+	} else {
+		form.B, ok = openai.AppendAssembled(form.B, a.Body, e.op)
+	}
+	if !ok {
+		form.Free()
+		return false
+	}
+	e.known.form = form
+	return true
 }
 
 // reportsApart reports whether a stream of the operation has its usage in a chunk

@@ -306,3 +306,68 @@ func TestCacheReload(t *testing.T) {
 	f(strings.Replace(config, "exact: 10m", "exact: 0", 1), "")
 	f(config, "miss")
 }
+
+// An answer is given in the form that is asked for, whichever it came in.
+func TestCachedForms(t *testing.T) {
+	c, url := newCounted(t)
+	with := strings.Replace(zeroStream, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1)
+	const content = `data: {"id":"1","choices":[{"index":0,"delta":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}` + "\n\n"
+	const usage = `data: {"id":"1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}` + "\n\n"
+
+	c.answers(jsonAnswer(whole))
+	w := newWorld(t, remembering(url, ""))
+	require.Equal(t, whole, w.ask(t, chat(zero)).body)
+	a := w.ask(t, chat(zeroStream))
+	assert.Equal(t, "hit", a.header.Get(cachedHeader))
+	assert.Equal(t, "text/event-stream; charset=utf-8", a.header.Get("Content-Type"))
+	assert.Equal(t, content+evDone, a.body)
+	assert.Equal(t, content+usage+evDone, w.ask(t, chat(with)).body)
+
+	c.answers(streamOf(content, usage, evDone))
+	w = newWorld(t, remembering(url, ""))
+	require.Equal(t, content+evDone, w.ask(t, chat(zeroStream)).body)
+	a = w.ask(t, chat(zero))
+	assert.Equal(t, "hit", a.header.Get(cachedHeader))
+	assert.Equal(t, "application/json", a.header.Get("Content-Type"))
+	assert.JSONEq(t, strings.Replace(whole, `{"id"`, `{"object":"chat.completion","id"`, 1), a.body)
+	assert.EqualValues(t, 2, c.asked.Load())
+
+	// One that cannot be put together is asked for again.
+	c.answers(streamOf(`data: {"id":"1","choices":[{"index":0,"delta":{"audio":{"data":"x"}},"finish_reason":"stop"}]}`+"\n\n", usage, evDone))
+	w = newWorld(t, remembering(url, ""))
+	require.Equal(t, 200, w.ask(t, chat(zeroStream)).status)
+	c.answers(jsonAnswer(whole))
+	a = w.ask(t, chat(zero))
+	assert.Equal(t, "miss", a.header.Get(cachedHeader))
+	assert.Equal(t, whole, a.body)
+
+	const response = `{"id":"resp_1","status":"completed","output":[],"usage":{"input_tokens":1,"output_tokens":1}}`
+	const asked = `{"model":"m","temperature":0,"store":false,"stream":true,"input":"x"}`
+	c.answers(streamOf("event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}\n\n",
+		"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":"+response+"}\n\n"))
+	require.Equal(t, 200, w.ask(t, postTo("/v1/responses", asked)).status)
+	a = w.ask(t, postTo("/v1/responses", strings.Replace(asked, "true", "false", 1)))
+	assert.Equal(t, "hit", a.header.Get(cachedHeader))
+	assert.Equal(t, response, a.body)
+}
+
+// What a hit counts as.
+func TestCacheCharge(t *testing.T) {
+	c, url := newCounted(t)
+	c.answers(jsonAnswer(whole))
+	f := func(charge, want string) {
+		t.Helper()
+		config := strings.Replace(remembering(url, ", charge: "+charge), "{name: all}", "{name: all, limits: {tokens_per_day: 100k, budget: {usd: 100}}}", 1)
+		config = strings.Replace(config, "  - name: m\n", "  - name: m\n    price: {input: 1000, output: 1000}\n", 1)
+		w := newWorld(t, config)
+		for range 3 {
+			require.Equal(t, 200, w.ask(t, chat(zero)).status)
+		}
+		w.settled(t)
+		s := w.srv.snapshot.Load()
+		assert.Equal(t, want, used(s.limits.tenant["all"].all), charge)
+	}
+	f("none", "tokens_per_day 10 budget 10000")
+	f("tokens", "tokens_per_day 30 budget 10000")
+	f("all", "tokens_per_day 30 budget 30000")
+}

@@ -90,7 +90,7 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 		dst = appendContentType(dst, []byte(e.replay.ContentType))
 		dst = append(dst, helixflow.HeaderReplayed+": true\r\n"...)
 	case e.known.answer != nil && e.problem == nil:
-		dst = appendContentType(dst, []byte(e.known.answer.ContentType))
+		dst = appendContentType(dst, e.known.contentType())
 	case e.status != statusNoContent:
 		dst = append(dst, "Content-Type: application/json\r\n"...)
 	}
@@ -162,7 +162,7 @@ func (e *Exchange) bodySize() int64 {
 		if e.known.streams() {
 			return -1
 		}
-		return int64(len(e.known.answer.Body))
+		return int64(len(e.known.body()))
 	case a == nil:
 		return int64(len(e.local.B))
 	case e.op == helixflow.OpPassthrough && e.conn.head.IsHead():

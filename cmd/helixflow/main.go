@@ -29,6 +29,7 @@ type cli struct {
 	Check       CheckCmd       `cmd:"" help:"Check a configuration file and name every problem in it."`
 	Diff        DiffCmd        `cmd:"" help:"Tell what a reload would change."`
 	Explain     ExplainCmd     `cmd:"" help:"Tell where a request would go, and why."`
+	Cache       CacheCmd       `cmd:"" help:"See and forget the answers that a router keeps."`
 	Keys        KeysCmd        `cmd:"" help:"Make, hash, inspect and verify API keys."`
 	Sim         SimCmd         `cmd:"" help:"Run a simulated inference engine."`
 	Replay      ReplayCmd      `cmd:"" help:"Run a traffic trace against balancing policies, in simulated time."`

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -16,6 +17,7 @@ import (
 	"github.com/helixflow/helixflow/authn"
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/bench/sim"
+	"github.com/helixflow/helixflow/cache"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/build"
 	"github.com/helixflow/helixflow/internal/metric"
@@ -44,6 +46,8 @@ func (a *app) wire(cfg *configs.Config) error {
 		Config:       func() any { return a.plan.Load().cfg },
 		Limits:       func() any { return router.LimitUsage(&a.limits, time.Now()) },
 		Sharing:      a.sharingNow,
+		Cache:        a.cacheNow,
+		PurgeCache:   a.purgeCache,
 		Reload:       a.reload,
 		Explain:      a.explain,
 		Drain:        a.drain,
@@ -57,6 +61,21 @@ func (a *app) wire(cfg *configs.Config) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	return a.enforce(cfg, 1)
+}
+
+// cacheNow is what is kept of answers; nil: no model has a cache.
+func (a *app) cacheNow() any {
+	if s, ok := a.edge.CacheStats(); ok {
+		return s
+	}
+	return nil
+}
+
+// purgeCache forgets answers; the selection has been checked.
+func (a *app) purgeCache(which admin.CacheSelection) (deleted int) {
+	s := cache.Selection{Tenant: which.Tenant, Model: which.Model}
+	_, _ = hex.Decode(s.Digest[:], []byte(which.Digest))
+	return a.edge.PurgeCache(s)
 }
 
 // certificate is what clients are shown, and perhaps asked for; nil for plain HTTP.
