@@ -28,6 +28,7 @@ func TestRecordHoldsNoContent(t *testing.T) {
 		"Policy": reflect.TypeFor[string](), "Reason": reflect.TypeFor[string](), "Costed": reflect.TypeFor[bool](), "Hit": reflect.TypeFor[int64](),
 		"Ahead": reflect.TypeFor[time.Duration](), "Cost": reflect.TypeFor[time.Duration](), "Second": reflect.TypeFor[time.Duration](),
 		"Shadows": reflect.TypeFor[[MaxShadows]Shadow](),
+		"Cache":   reflect.TypeFor[string](),
 		"Hook":    reflect.TypeFor[string](), "HookResult": reflect.TypeFor[string](), "Hooks": reflect.TypeFor[time.Duration](),
 		"BytesIn": reflect.TypeFor[int64](), "BytesOut": reflect.TypeFor[int64](),
 		"Total": reflect.TypeFor[time.Duration](), "Queue": reflect.TypeFor[time.Duration](),
