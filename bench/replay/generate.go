@@ -64,10 +64,10 @@ func Profile(name string) (Traffic, error) {
 	case "mixed":
 		t.Documents, t.Asking, t.Agents, t.Diurnal = 100, 0.4, 0.1, 0.5
 	case "conversation":
-		t.Ask = Length{3000, 1.2, 60_000}
+		t.Ask = Length{2500, 0.9, 40_000}
 	case "documents":
-		t.Documents, t.Asking, t.Turns, t.Ask, t.Answer = 300, 1, 2, Length{150, 0.8, 4000}, Length{130, 0.6, 1000}
-		t.Document = Length{12_000, 0.6, 60_000}
+		t.Documents, t.Asking, t.Document, t.Think = 1500, 1, Length{12_000, 0.6, 60_000}, 60
+		t.Ask, t.Answer = Length{150, 0.8, 4000}, Length{130, 0.6, 1000}
 	case "hot":
 		t.Tenants, t.System, t.Turns, t.Ask, t.Answer = 1, Length{6000, 0, 6000}, 1, Length{100, 0.5, 500}, Length{400, 0.5, 2000}
 	case "plain":

@@ -110,7 +110,7 @@ func (r *router) scrape(backend int) {
 		s.SetKVTokens(int64(w.config.Engine.KVTokens()))
 	}
 	every := uint64(w.config.Scrape)
-	w.events.add(w.now+int64(every-every/10+r.random.below(every/5+1)), kindScrape, backend, int64(r.number))
+	w.events.add(w.now+int64(every-every/10+r.jitter.below(every/5+1)), kindScrape, backend, int64(r.number))
 }
 
 const (

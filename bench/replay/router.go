@@ -26,6 +26,7 @@ type router struct {
 	estimator  admission.Estimator
 	queue      admission.Queue
 	random     *stream
+	jitter     *stream // of scrapes and checks
 	prefixes
 	lastCheck []int64 // of each backend
 }
@@ -33,7 +34,10 @@ type router struct {
 func newRouter(w *world, number int) (*router, error) {
 	c := w.config
 	name := fmt.Sprintf("router %d", number)
-	r := &router{world: w, number: number, random: streamOf(c.Seed, name), lastCheck: make([]int64, c.Backends)}
+	r := &router{
+		world: w, number: number, random: streamOf(c.Seed, name), jitter: streamOf(c.Seed, name+" jitter"),
+		lastCheck: make([]int64, c.Backends),
+	}
 	var err error
 	if r.policy, err = newPolicy(c.Policy, c.Tuning); err != nil {
 		return nil, err
@@ -62,10 +66,10 @@ func (r *router) begin() {
 	c, w := r.world.config, r.world
 	for i := range r.candidates {
 		if c.Scrape > 0 {
-			w.events.add(int64(r.random.below(uint64(c.Scrape))), kindScrape, i, int64(r.number))
+			w.events.add(int64(r.jitter.below(uint64(c.Scrape))), kindScrape, i, int64(r.number))
 		}
 		if len(c.Faults) > 0 {
-			w.events.add(int64(r.random.below(uint64(checkFirst))), kindCheck, i, int64(r.number))
+			w.events.add(int64(r.jitter.below(uint64(checkFirst))), kindCheck, i, int64(r.number))
 		}
 	}
 	if len(c.Faults) > 0 {

@@ -103,3 +103,18 @@ func spread(list []Request, gap int64, random *stream) {
 		list[i].At += offsets[i]
 	}
 }
+
+// Merge returns the requests of both traces, which must be of the same format; what
+// one calls a piece of a prompt is another one to the other.
+func Merge(a, b *Trace) *Trace {
+	t := &Trace{Requests: slices.Clone(a.Requests), Skipped: a.Skipped + b.Skipped, sizes: a.sizes}
+	for _, r := range b.Requests {
+		r.Pieces = slices.Clone(r.Pieces)
+		for i := range r.Pieces {
+			r.Pieces[i] = mix(r.Pieces[i])
+		}
+		t.Requests = append(t.Requests, r)
+	}
+	slices.SortStableFunc(t.Requests, func(a, b Request) int { return cmp.Compare(a.At, b.At) })
+	return t
+}

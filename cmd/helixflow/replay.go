@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -32,7 +33,8 @@ type ReplayRunCmd struct {
 	Routers  int           `default:"1" placeholder:"M" help:"Routers that share the traffic (${default})."`
 	Scrape   time.Duration `default:"1s" placeholder:"D" help:"How often routers read engines' metrics; 0 is never (${default})."`
 	Seed     uint64        `default:"1" help:"Seed of everything that is drawn (${default}); with the same one results repeat."`
-	JSON     bool          `help:"Print the results as a JSON array, and nothing else."`
+	JSON     bool          `xor:"output" help:"Print the results as a JSON array, and nothing else."`
+	Report   string        `xor:"output" placeholder:"FILE" help:"Write a page of plots too (HTML); it takes eight times as long, for the load is swept."`
 }
 
 // Run replays the trace once per policy.
@@ -50,7 +52,23 @@ func (c *ReplayRunCmd) Run(env *Env) error {
 			return err
 		}
 	}
+	if c.Report != "" {
+		if err := c.report(configs, results); err != nil {
+			return err
+		}
+	}
 	return c.print(env.Stdout, results)
+}
+
+// report writes the page of plots.
+func (c *ReplayRunCmd) report(configs []replay.Config, results []*replay.Result) error {
+	sweep, err := replay.Sweep(configs)
+	if err != nil {
+		return err
+	}
+	title := fmt.Sprintf("%s, %g times as fast, on %d × %s", filepath.Base(c.Trace), c.Speed, c.Backends, c.Engine)
+	page := replay.Report{Title: title, Results: results, Sweep: sweep}
+	return writeFile(c.Report, page.Write)
 }
 
 // configs are the runs that are asked for.
