@@ -18,7 +18,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ## Build and run
 
@@ -88,6 +88,14 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 .PHONY: bench
 bench: ## every benchmark, or those that match BENCH
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+.PHONY: replay-goals
+replay-goals: ## what balancing is to reach, in simulated time; TRACES=DIR: on published traces too, 5 minutes
+	$(GO) run ./bench/replay/goals $(if $(TRACES),-traces '$(TRACES)')
+
+.PHONY: replay-ablations
+replay-ablations: ## what each term of adaptive's cost is worth; TRACES=DIR: on published traces too
+	$(GO) run ./bench/replay/goals -ablations $(if $(TRACES),-traces '$(TRACES)')
 
 .PHONY: allocs
 allocs: ## the tests that hold the hot path to zero allocations
