@@ -21,7 +21,7 @@ func TestDigest(t *testing.T) {
 		assert.Equal(t, want, run(t, c).Digest, policy)
 	}
 	f("round_robin", 0x3ec5382755d5da5f)
-	f("least_inflight", 0xeb0d91eb3f550264)
+	f("least_inflight", 0x6ea1a6d4f7d3f4b2)
 }
 
 func TestSameSeedSameResult(t *testing.T) {
