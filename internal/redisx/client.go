@@ -68,6 +68,14 @@ func Open(o Options) (*Client, error) {
 	ro.Protocol = 2
 	ro.DisableIdentity = true
 	ro.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	dial := redis.NewDialer(ro)
+	ro.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return guarded(c), nil
+	}
 	redis.SetLogger(quiet{o.Log}) // the library has one for all its clients
 	return &Client{rdb: redis.NewClient(ro), address: ro.Addr, prefix: o.Prefix, timeout: o.Timeout, log: o.Log}, nil
 }

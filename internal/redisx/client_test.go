@@ -150,6 +150,9 @@ func TestFaults(t *testing.T) {
 	}
 	f(strings.Replace(scripted(t, "-OOM command not allowed\r\n"), ":hunter2@", "", 1), OutOfMemory)
 	f(strings.Replace(scripted(t, "$5\r\nhello\r\n"), ":hunter2@", "", 1), Garbled)
+	f(strings.Replace(scripted(t, "*2000000000\r\n"), ":hunter2@", "", 1), Garbled)
+	f(strings.Replace(scripted(t, "$2000000000\r\n"), ":hunter2@", "", 1), Garbled)
+	f(strings.Replace(scripted(t, strings.Repeat("*1\r\n", 1000)), ":hunter2@", "", 1), Garbled)
 	f(strings.Replace(scripted(t, "*1\r\n:2\r\n"), ":hunter2@", "", 1), Garbled)
 	f(strings.Replace(scripted(t, "*1\r\n$1\r\n1\r\n"), ":hunter2@", "", 1), Garbled)
 }

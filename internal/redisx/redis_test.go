@@ -4,6 +4,18 @@ package redisx
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +23,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/internal/testredis"
+	"github.com/helixflow/helixflow/tests/outside"
 )
 
 func kindOfOperation(t *testing.T, c *Client) Kind {
@@ -86,4 +100,63 @@ func TestRealRedisHalts(t *testing.T) {
 	require.Eventually(t, func() bool { return c.Set(ctx, "k", nil, 0) == nil }, 30*time.Second, 10*time.Millisecond)
 	assert.Equal(t, 1, strings.Count(log.String(), "left alone"))
 	assert.Equal(t, 1, strings.Count(log.String(), "answers again"))
+}
+
+// Over TLS connections are kept as well; a certificate that is not trusted is
+// refused, and nothing is sent.
+func TestRealRedisOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "redis.crt"), filepath.Join(dir, "redis.key")
+	pool := writeCertificate(t, cert, key)
+	s := testredis.Start(t)
+	tlsAddress, err := outside.Address()
+	require.NoError(t, err)
+	_, port, _ := net.SplitHostPort(tlsAddress)
+	for _, words := range [][]string{{"tls-cert-file", cert}, {"tls-key-file", key}, {"tls-auth-clients", "no"}, {"tls-port", port}} {
+		require.Equal(t, "+OK", s.Command(t, append([]string{"CONFIG", "SET"}, words...)...))
+	}
+	f := func(c *tls.Config, want error) {
+		t.Helper()
+		client, err := Open(Options{
+			URL: secret.New("rediss://" + tlsAddress), TLS: c, Timeout: 10 * time.Second, ConnectTimeout: 10 * time.Second, PoolSize: 4,
+			Log: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		defer client.Close()
+		err = client.Set(context.Background(), "k", nil, 0)
+		if want != nil {
+			require.ErrorContains(t, err, want.Error())
+			return
+		}
+		require.NoError(t, err)
+		for range 20 {
+			require.NoError(t, client.Set(context.Background(), "k", nil, 0))
+		}
+		assert.Equal(t, uint32(1), client.rdb.PoolStats().TotalConns)
+		assert.Equal(t, uint32(1), client.rdb.PoolStats().Misses)
+	}
+	f(&tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}, nil)
+	f(&tls.Config{RootCAs: pool, ServerName: "other.example.com", MinVersion: tls.VersionTLS12}, errors.New("certificate"))
+	f(nil, errors.New("certificate"))
+}
+
+func writeCertificate(t *testing.T, cert, key string) *x509.CertPool {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	require.NoError(t, err)
+	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER}), 0o600))
+	parsed, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return pool
 }

@@ -10,10 +10,14 @@
 // is read, Admit everything else, Settle corrects what was reserved by what was
 // used. Nothing here waits, reads a clock or starts a goroutine.
 //
+// A Book may be shared with other replicas: then each limit is taken from a Lease,
+// which whoever owns the Commons exchanges for another one in time. A Ticket whose
+// lease lacks says so, and goes on where it stopped once that was asked.
+//
 // # Concurrency
 //
-// Scopes and Estimators are safe for concurrent use and take no lock. A Ticket
-// belongs to its request.
+// Scopes, Leases and Estimators are safe for concurrent use; taking and settling
+// take no lock. A Ticket belongs to its request.
 //
 // # Ownership
 //
