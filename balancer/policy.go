@@ -17,7 +17,7 @@ type Candidate struct {
 	Limit  int32  // most requests in flight at once, as configured; below 1 is no bound
 	ID     uint64 // stands for it, in every process the same; 0: its index does
 	Place  int    // in the prefix index
-	Tier   int32  // for the policy priority; below 1 counts as 0
+	Tier   int32  // for the policy priority; below 1 counts as 1
 
 	Concurrency *Concurrency // the limit that is found out; nil: none is looked for
 	Signals     *Signals     // what the backend tells of itself; nil knows nothing

@@ -41,7 +41,7 @@ func lowestTier(open Mask, candidates []Candidate) Mask {
 	for w, word := range open {
 		for ; word != 0; word &= word - 1 {
 			i := w*64 + bits.TrailingZeros64(word)
-			switch t := max(candidates[i].Tier, 0); {
+			switch t := max(candidates[i].Tier, 1); {
 			case lowest < 0 || t < lowest:
 				lowest, tier = t, Mask{}
 				fallthrough

@@ -11,4 +11,5 @@ const (
 	reloads     = 1000
 	openStreams = 1000
 	manySockets = 4000
+	dialogues   = 400 // under each policy
 )

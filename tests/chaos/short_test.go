@@ -11,4 +11,5 @@ const (
 	reloads     = 200
 	openStreams = 100
 	manySockets = 2000
+	dialogues   = 32 // under each policy
 )
