@@ -29,9 +29,13 @@ func (s *Server) purgeCache(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	deleted := s.deps.PurgeCache(which)
+	deleted, err := s.deps.PurgeCache(which)
 	s.deps.Log.Info("cache purged by an operator", "tenant", which.Tenant, "model", which.Model, "key", which.Digest,
 		"deleted", deleted, "by", r.RemoteAddr)
+	if err != nil {
+		refuse(w, http.StatusBadGateway, "forgotten here, but other replicas could not be told; try again: "+err.Error())
+		return
+	}
 	answer(w, http.StatusOK, map[string]int{"deleted": deleted})
 }
 

@@ -32,9 +32,9 @@ type Deps struct {
 	Sharing func() any
 	// Cache returns the figures of the cache of answers as a value that JSON can
 	// show; nil where there is none. PurgeCache forgets answers, and returns how many
-	// it found in this process.
+	// it found in this process; an error is that other replicas could not be told.
 	Cache      func() any
-	PurgeCache func(CacheSelection) (deleted int)
+	PurgeCache func(CacheSelection) (deleted int, err error)
 	// Reload reads the configuration again, and returns once it is in force or
 	// refused: with configs.Problems when the file is wrong, with ErrNoFile when
 	// there is none. Concurrent calls must be in turn. ctx does not end because

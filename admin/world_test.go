@@ -110,7 +110,7 @@ func (w *world) deps() admin.Deps {
 		Explain:      w.explain,
 		Limits:       func() any { return []string{"a scope"} },
 		Cache:        func() any { return nil },
-		PurgeCache:   func(admin.CacheSelection) int { w.did("purge"); return 0 },
+		PurgeCache:   func(admin.CacheSelection) (int, error) { w.did("purge"); return 0, nil },
 		Sharing:      func() any { return nil },
 		Drain:        func() { w.did("drain") },
 		WriteMetrics: func(out io.Writer) { w.mu.Lock(); defer w.mu.Unlock(); _, _ = io.WriteString(out, w.metrics) },

@@ -12,6 +12,7 @@ import (
 // Cache is where answers are kept. Which are, each model says.
 type Cache struct {
 	Memory  int64    // bytes; default 256 MiB
+	Redis   bool     // default true: replicas share answers through Redis, where there is one
 	Headers []string // request headers that can change an answer; default openai-beta
 }
 
@@ -40,7 +41,9 @@ var (
 	cacheCharges = []string{"none", "tokens", "all"}
 )
 
-func defaultCache() Cache { return Cache{Memory: 256 << 20, Headers: []string{"openai-beta"}} }
+func defaultCache() Cache {
+	return Cache{Memory: 256 << 20, Redis: true, Headers: []string{"openai-beta"}}
+}
 
 func defaultModelCache() ModelCache {
 	return ModelCache{Jitter: Whole / 10, Scope: "tenant", MaxAnswer: 1 << 20, Replay: "instant", Charge: "none"}
@@ -49,6 +52,7 @@ func defaultModelCache() ModelCache {
 func cacheKeys(c *Cache) object {
 	return object{
 		{name: "memory", value: size{&c.Memory, minCache, maxCache}, doc: "The most memory for answers that are kept, of all tenants together."},
+		{name: "redis", value: boolean{&c.Redis}, doc: "Share answers with other routers through redis, where there is one."},
 		{name: "headers", value: texts{&c.Headers, 0, "none"}, doc: "Request headers that can change an answer: requests that differ in one of them do not share answers."},
 	}
 }

@@ -15,7 +15,7 @@ import (
 func (s *Snapshot) addCache(cfg *configs.Config) {
 	for i := range cfg.Models {
 		if cfg.Models[i].Cache.Exact > 0 {
-			s.cacheMemory = cfg.Cache.Memory
+			s.cacheMemory, s.cacheAlone = cfg.Cache.Memory, !cfg.Cache.Redis
 		}
 	}
 	for _, name := range cfg.Cache.Headers {

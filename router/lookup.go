@@ -11,6 +11,7 @@ import (
 	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/internal/redisx"
 	"github.com/helixflow/helixflow/router/admission"
 )
 
@@ -40,7 +41,7 @@ func (s *Server) setCache(limit int64) {
 	c := s.known.Load()
 	switch {
 	case c != nil && limit == 0:
-		c.Purge(cache.Selection{}, time.Now())
+		c.Drop()
 	case c != nil:
 		c.SetLimit(limit)
 	case limit > 0:
@@ -48,9 +49,19 @@ func (s *Server) setCache(limit int64) {
 		if err != nil {
 			panic("BUG: " + err.Error())
 		}
-		s.metrics.Cache(func() metric.CacheStats { return metric.CacheStats(c.Stats()) })
+		c.Share(s.knownThrough.Swap(nil))
+		s.metrics.Cache(func() metric.CacheStats { return cacheFigures(c.Stats()) })
 		s.known.Store(c)
 	}
+}
+
+// cacheFigures is what a scrape shows.
+func cacheFigures(s cache.Stats) metric.CacheStats {
+	f := metric.CacheStats{Limit: s.Limit, Bytes: s.Bytes, Answers: s.Answers, Evicted: s.Evicted, Refused: s.Refused}
+	if s.Shared != nil {
+		f.Shared, f.SharedHits, f.SharedDropped, f.SharedForeign = true, s.Shared.Hits, s.Shared.Dropped, s.Shared.Foreign
+	}
+	return f
 }
 
 // CacheStats are figures of the cache of answers; none where no model ever had
@@ -65,11 +76,24 @@ func (s *Server) CacheStats() (stats cache.Stats, ok bool) {
 
 // PurgeCache forgets answers, and those that are under way. It returns how many
 // were in memory.
-func (s *Server) PurgeCache(which cache.Selection) (deleted int) {
+func (s *Server) PurgeCache(which cache.Selection) (deleted int, err error) {
 	if c := s.known.Load(); c != nil {
-		deleted = c.Purge(which, time.Now())
+		return c.Purge(which, time.Now())
 	}
-	return deleted
+	return 0, nil
+}
+
+// ShareCache has the cache find the answers of other replicas through a Redis, and
+// give them its own; nil ends that. It owns the client, and may wait for what runs
+// through the one before.
+func (s *Server) ShareCache(r *redisx.Client) {
+	if c := s.known.Load(); c != nil {
+		c.Share(r)
+		return
+	}
+	if old := s.knownThrough.Swap(r); old != nil {
+		old.Close()
+	}
 }
 
 // lookup finds the answer to the same request of before. An error is one that the

@@ -19,6 +19,7 @@ import (
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/objects"
 	"github.com/helixflow/helixflow/internal/pressure"
+	"github.com/helixflow/helixflow/internal/redisx"
 	"github.com/helixflow/helixflow/router/sharing"
 )
 
@@ -41,23 +42,24 @@ type Options struct {
 
 // Server is the edge: it serves the published Snapshot. Safe for concurrent use.
 type Server struct {
-	opt      Options
-	metrics  *metric.Metrics
-	log      *slog.Logger
-	noModel  *metric.ModelSeries
-	snapshot atomic.Pointer[Snapshot]
-	watcher  *watcher
-	date     dateLine
-	failures quiet
-	lately   lately
-	throttle *authn.Throttle
-	access   atomic.Pointer[accesslog.Log]
-	answers  *idempotency.Store
-	known    atomic.Pointer[cache.Cache] // nil before the first plan with a model that has answers kept
-	objects  *objects.Registry
-	spooled  atomic.Int64   // bytes of uploads on disk
-	mirrored atomic.Int32   // copies under way
-	copies   sync.WaitGroup // of their goroutines
+	opt          Options
+	metrics      *metric.Metrics
+	log          *slog.Logger
+	noModel      *metric.ModelSeries
+	snapshot     atomic.Pointer[Snapshot]
+	watcher      *watcher
+	date         dateLine
+	failures     quiet
+	lately       lately
+	throttle     *authn.Throttle
+	access       atomic.Pointer[accesslog.Log]
+	answers      *idempotency.Store
+	known        atomic.Pointer[cache.Cache]   // nil before the first plan with a model that has answers kept
+	knownThrough atomic.Pointer[redisx.Client] // what the cache is to be shared through, until there is one
+	objects      *objects.Registry
+	spooled      atomic.Int64   // bytes of uploads on disk
+	mirrored     atomic.Int32   // copies under way
+	copies       sync.WaitGroup // of their goroutines
 
 	sockets atomic.Int64 // websockets that are open, or about to be
 
@@ -95,6 +97,9 @@ func NewServer(o Options) (*Server, error) {
 // Publish makes snap the plan of every request that begins from now on.
 func (s *Server) Publish(snap *Snapshot) {
 	s.setCache(snap.cacheMemory)
+	if c := s.known.Load(); c != nil {
+		c.SetAlone(snap.cacheAlone)
+	}
 	s.snapshot.Store(snap)
 	s.boundAnswers()
 }
@@ -307,5 +312,8 @@ func (s *Server) Close() {
 	s.answers.Close()
 	if c := s.known.Load(); c != nil {
 		c.Close()
+	}
+	if r := s.knownThrough.Swap(nil); r != nil {
+		r.Close()
 	}
 }

@@ -46,6 +46,7 @@ type Snapshot struct {
 
 	shedsUnqueued bool     // some batch may stand back in a pool without a queue
 	cacheMemory   int64    // bytes, for answers that are kept; 0: no model has any kept
+	cacheAlone    bool     // replicas do not share answers
 	cacheHeaders  [][]byte // names of the headers that can change an answer
 
 	tokens  *authn.Tokens            // nil: none are believed

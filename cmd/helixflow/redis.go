@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/helixflow/helixflow/backends"
+	"github.com/helixflow/helixflow/cache"
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/redisx"
@@ -18,6 +19,7 @@ import (
 // redisChange is another Redis, opened; the zero value is no change.
 type redisChange struct {
 	next    *redisx.Client // nil for none
+	cache   *redisx.Client // the same Redis, with time-outs and a breaker for the cache alone
 	changed bool
 }
 
@@ -42,7 +44,15 @@ func (a *app) openRedis(c configs.Redis) (redisChange, error) {
 		o.TLS.NextProtos = nil // it does not speak HTTP
 	}
 	next, err := redisx.Open(o)
-	return redisChange{next: next, changed: true}, err
+	if err != nil {
+		return redisChange{}, err
+	}
+	o.Timeout, o.Prefix = cache.SharedTimeout, o.Prefix+":cache"
+	answers, err := redisx.Open(o)
+	if err != nil {
+		next.Close()
+	}
+	return redisChange{next: next, cache: answers, changed: true}, err
 }
 
 func sameRedis(a, b configs.Redis) bool {
@@ -55,6 +65,7 @@ func sameRedis(a, b configs.Redis) bool {
 func (c redisChange) adopt(a *app) {
 	if c.changed {
 		a.sharing.Use(c.next)
+		a.edge.ShareCache(c.cache)
 	}
 }
 
@@ -62,6 +73,7 @@ func (c redisChange) adopt(a *app) {
 func (c redisChange) drop() {
 	if c.next != nil {
 		c.next.Close()
+		c.cache.Close()
 	}
 }
 

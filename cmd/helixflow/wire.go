@@ -72,7 +72,7 @@ func (a *app) cacheNow() any {
 }
 
 // purgeCache forgets answers; the selection has been checked.
-func (a *app) purgeCache(which admin.CacheSelection) (deleted int) {
+func (a *app) purgeCache(which admin.CacheSelection) (deleted int, err error) {
 	s := cache.Selection{Tenant: which.Tenant, Model: which.Model}
 	_, _ = hex.Decode(s.Digest[:], []byte(which.Digest))
 	return a.edge.PurgeCache(s)

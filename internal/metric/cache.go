@@ -29,6 +29,9 @@ func (r CacheResult) String() string { return cacheResults[r] }
 type CacheStats struct {
 	Limit, Bytes, Answers int64
 	Evicted, Refused      uint64
+
+	Shared                                   bool // replicas share
+	SharedHits, SharedDropped, SharedForeign uint64
 }
 
 // cacheSeries is what is counted per model.
@@ -100,4 +103,10 @@ func (m *Metrics) writeCache(t *text) {
 	t.family(cacheDropped)
 	t.sample(cacheDropped.name, s.Evicted, "reason", "evicted")
 	t.sample(cacheDropped.name, s.Refused, "reason", "refused")
+	if s.Shared {
+		t.family(cacheShared)
+		t.sample(cacheShared.name, s.SharedHits, "what", "hit")
+		t.sample(cacheShared.name, s.SharedDropped, "what", "dropped")
+		t.sample(cacheShared.name, s.SharedForeign, "what", "foreign")
+	}
 }

@@ -74,6 +74,7 @@ var (
 	cacheBytes          = family{"helixflow_cache_bytes", "gauge", "Memory they use, with those that are being gathered."}
 	cacheLimit          = family{"helixflow_cache_limit_bytes", "gauge", "Memory they may use."}
 	cacheDropped        = family{"helixflow_cache_dropped_total", "counter", "Answers that left because their time was over or others needed the room (evicted), or were too long to be kept, or found no room (refused)."}
+	cacheShared         = family{"helixflow_cache_shared_total", "counter", "Answers that were found in Redis (hit), were not written there since it was too slow or away (dropped), or were not believed (foreign)."}
 	idempotencyRequests = family{"helixflow_idempotency_requests_total", "counter", "Requests with an idempotency key, by what was known of it: first, running, replayed, reused."}
 	idempotencyAnswers  = family{"helixflow_idempotency_answers", "gauge", "Answers kept for idempotency keys now."}
 	idempotencyBytes    = family{"helixflow_idempotency_bytes", "gauge", "Memory they use, with those that are being gathered."}
