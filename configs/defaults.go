@@ -69,6 +69,7 @@ func defaultPool() Pool {
 		Adaptive:      defaultAdaptive(),
 		PrefixIndex:   PrefixIndex{Memory: 64 << 20, Salt: "none"},
 		SessionHeader: "x-session-id",
+		CacheSalt:     "off",
 		Usage:         "inject",
 		Health:        Health{Every: 5 * time.Second, Timeout: 2 * time.Second, Unhealthy: 3, Healthy: 2},
 		Ejection:      defaultEjection(),

@@ -20,6 +20,7 @@ var (
 	engines        = []string{"openai", "vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "sim"}
 	balances       = []string{"adaptive", "prefix_aware", "cost", "least_inflight", "least_tokens", "round_robin", "weighted", "random", "p2c_ewma", "prequal", "session_affinity", "chwbl", "priority"}
 	priorities     = []string{"system", "interactive", "default", "batch"}
+	cacheSalts     = []string{"off", "tenant"}
 	prefixSalts    = []string{"none", "tenant"}
 	usageModes     = []string{"inject", "as_is"}
 	servesModes    = []string{"auto", "listed", "any"}
@@ -152,6 +153,7 @@ func poolKeys(p *Pool) object {
 		{name: "shadow", value: choiceSet{&p.Shadow, balances}, doc: "Policies that decide beside it without effect, four at most: what they would have done is counted and logged."},
 		{name: "prefix_index", value: orOff{&p.PrefixIndex.Off, prefixIndexKeys(&p.PrefixIndex)}, doc: "What is remembered, in hashes, of which backend has read which prompts, for adaptive; off remembers nothing."},
 		{name: "session_header", value: text{&p.SessionHeader}, doc: "For session_affinity: the request header that names a session. Without it prompt_cache_key, conversation or user of the body do."},
+		{name: "cache_salt", value: choice{&p.CacheSalt, cacheSalts}, doc: "Whether requests tell the engine, in cache_salt, whose they are: then its prefix cache keeps tenants apart. vLLM knows it; what a client sends there is replaced."},
 		{name: "usage", value: choice{&p.Usage, usageModes}, doc: "Whether to ask a streaming backend for usage when the client did not."},
 		{name: "api_key", value: secretText{&p.APIKey}, doc: "Sent to the backends as a bearer token, instead of the client's credential."},
 		{name: "keys", value: secretTexts{&p.Keys}, doc: "Several credentials instead of api_key: used in turn, and rested when a backend refuses one."},

@@ -154,6 +154,7 @@ type Pool struct {
 	Shadow        []string // policies that decide beside it without effect; at most MaxShadows
 	PrefixIndex   PrefixIndex
 	SessionHeader string // default x-session-id: names a request's session, for session_affinity; "": none does
+	CacheSalt     string // off (default) | tenant: whether the engine's prefix cache is told whose a request is
 	Usage         string // inject (default) | as_is
 	APIKey        secret.Text
 	Keys          []secret.Text // several instead of APIKey; at least one where the file has the key. See Credentials

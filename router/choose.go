@@ -190,6 +190,7 @@ func (e *Exchange) prepare(t *target) error {
 	if err := e.rename(t); err != nil {
 		return err
 	}
+	e.salt(t.pool)
 	e.withholdUsage = false
 	if t.pool.injectUsage {
 		e.withholdUsage = openai.InjectUsage(&e.call, &e.edits)

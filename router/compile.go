@@ -76,6 +76,7 @@ func Compile(cfg *configs.Config, w World, generation uint64) (*Snapshot, error)
 		return nil, err
 	}
 	s.addCache(cfg)
+	s.addSalts(cfg)
 	s.addPrefixes(cfg, pools, w)
 	for i := range cfg.Models {
 		if err := s.addModel(&cfg.Models[i], pools, w); err != nil {
@@ -145,7 +146,7 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		return nil, fmt.Errorf("cannot make pool %s: %w", c.Name, err)
 	}
 	p := &Pool{
-		name: c.Name, policy: policy, wants: balancer.WantsOf(policy), salted: c.PrefixIndex.Salt == "tenant", sessionHeader: c.SessionHeader, static: staticHeader(c), injectUsage: c.Usage == "inject",
+		name: c.Name, policy: policy, wants: balancer.WantsOf(policy), salted: c.PrefixIndex.Salt == "tenant" || c.CacheSalt == "tenant", saltsCache: c.CacheSalt == "tenant", sessionHeader: c.SessionHeader, static: staticHeader(c), injectUsage: c.Usage == "inject",
 		listed: c.AsksModels(), quota: c.Engine == "openai" && !c.Signals.Off,
 		attempts: c.Retry.Attempts, budget: w.Fleet.Budget(c.Name),
 	}

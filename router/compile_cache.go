@@ -23,6 +23,30 @@ func (s *Snapshot) addCache(cfg *configs.Config) {
 	}
 }
 
+// addSalts makes the salts of tenants, if a pool is told them. Their secret is the
+// newest pepper; without one they are no secret, which only matters to who reaches an
+// engine without the router.
+func (s *Snapshot) addSalts(cfg *configs.Config) {
+	version := 0
+	for _, p := range cfg.Auth.Peppers {
+		if p.Version > version {
+			version, s.saltSecret = p.Version, []byte(p.Secret.Reveal())
+		}
+	}
+	s.salts = make(map[string]*tenantSalt)
+	for _, p := range s.pools {
+		if !p.saltsCache {
+			continue
+		}
+		for i := range cfg.Tenants {
+			name := cfg.Tenants[i].Name
+			if s.salts[name] == nil {
+				s.salts[name] = saltOf(s.saltSecret, name)
+			}
+		}
+	}
+}
+
 var (
 	sharings   = map[string]cache.Sharing{"key": cache.ByKey, "tenant": cache.ByTenant, "model": cache.ByModel, "shared": cache.ByAll}
 	allowances = map[string]cache.Allowance{"sampling": cache.Sampled, "choices": cache.Choices, "server_tools": cache.ServerTools, "stored": cache.Stored}

@@ -44,10 +44,13 @@ type Snapshot struct {
 	lifetimes    map[string]time.Duration // of answers to idempotency keys, by tenant; none for those without
 	answersLimit int64                    // bytes, for all of them
 
-	shedsUnqueued bool     // some batch may stand back in a pool without a queue
-	cacheMemory   int64    // bytes, for answers that are kept; 0: no model has any kept
-	cacheAlone    bool     // replicas do not share answers
-	cacheHeaders  [][]byte // names of the headers that can change an answer
+	shedsUnqueued bool                   // some batch may stand back in a pool without a queue
+	salts         map[string]*tenantSalt // by tenant, for the prefix caches of engines
+	saltSecret    []byte
+
+	cacheMemory  int64    // bytes, for answers that are kept; 0: no model has any kept
+	cacheAlone   bool     // replicas do not share answers
+	cacheHeaders [][]byte // names of the headers that can change an answer
 
 	tokens  *authn.Tokens            // nil: none are believed
 	keySets []*authn.KeySet          // that are fetched for them
@@ -133,6 +136,7 @@ type Pool struct {
 	ordered       bool   // their places there are in the same order
 	sessionHeader string // that names a session; "": none does
 	salted        bool   // no tenant profits from another's prompts
+	saltsCache    bool   // the engine is told so, too
 	endpoints     []*backends.Endpoint
 	members       *backends.Members
 	credentials   *backends.Credentials
