@@ -26,6 +26,7 @@ type Spec struct {
 	TLS      *tls.Config // nil for http
 	Proxy    *Proxy      // nil for none
 	Identity string      // the settings behind TLS and Proxy, in words that differ when they do
+	Warm     bool        // a new one is to be warmed up before it is asked
 }
 
 // Endpoint is one backend: its connections, its live load and its health. It

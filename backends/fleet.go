@@ -69,7 +69,7 @@ func (f *Fleet) Adopt(s Spec) *Endpoint {
 	if ep == nil {
 		ep = newEndpoint(s, p)
 		f.endpoints[id] = ep
-		f.join(p, ep)
+		f.join(p, ep, s.Warm)
 		return ep
 	}
 	ep.change(p.tick(time.Now()), func(*Rules) { ep.dropped = false })
@@ -91,7 +91,7 @@ func (f *Fleet) pool(name string) *pool {
 }
 
 // join makes ep a member. One that was drained under other settings stays so.
-func (f *Fleet) join(p *pool, ep *Endpoint) {
+func (f *Fleet) join(p *pool, ep *Endpoint, warm bool) {
 	now := p.tick(time.Now())
 	beside := false
 	p.mu.Lock()
@@ -102,7 +102,11 @@ func (f *Fleet) join(p *pool, ep *Endpoint) {
 		}
 	}
 	p.members = append(p.members, ep)
-	if beside {
+	switch {
+	case warm:
+		ep.health.cause = Unreachable // as far as checks can tell
+		ep.health.begin(Unhealthy, warmingUp, now)
+	case beside:
 		ep.health.come(SlowStart, now)
 		ep.Load.SetShare(ep.health.advance(p.rules.Load().SlowStart, now))
 	}

@@ -36,6 +36,9 @@ type prober struct {
 	cancel  context.CancelFunc
 	ended   chan struct{}
 	warning atomic.Pointer[string] // what is odd about a check that was good; nil for nothing
+
+	warmed      uint64                 // the life in which the warm-up was tried; of the goroutine alone
+	coldBecause atomic.Pointer[string] // why it did not work; nil if it did, or there was none
 }
 
 func newProber(ep *Endpoint) *prober {
@@ -137,6 +140,9 @@ func (p *prober) interval() time.Duration {
 func (p *prober) check(ctx context.Context) {
 	ep := p.ep
 	reason, warning := p.ask(ctx, &ep.pool.rules.Load().Checks)
+	if reason == "" && p.mustWarm() {
+		p.warmUp(ctx)
+	}
 	if ctx.Err() != nil {
 		return
 	}

@@ -14,6 +14,7 @@ type Rules struct {
 	Ejection     Ejection
 	Concurrency  Concurrency
 	Watching     Watching
+	Warmup       Warmup
 	SlowStart    time.Duration // from a tenth of its share to all of it; 0 is at once
 	DrainTimeout time.Duration // for what runs on an endpoint that is drained or dropped
 }

@@ -99,6 +99,9 @@ func (ep *Endpoint) warning(now time.Time) string {
 	if w := ep.probe.warning.Load(); w != nil {
 		return *w
 	}
+	if w := ep.probe.coldBecause.Load(); w != nil {
+		return *w
+	}
 	if err := ep.dialer.ResolveErr(); err != nil {
 		return shortened("its last known addresses are in use: " + err.Error())
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,7 @@ type teller struct {
 	script map[string]func(c net.Conn) (keep bool)
 	asked  []string // method and target of each request, and its Authorization
 	dialed int
+	down   bool
 }
 
 func (e *teller) says(path string, answer func(c net.Conn) bool) {
@@ -50,10 +52,13 @@ func (e *teller) requests() []string {
 }
 
 func (e *teller) dial(context.Context, netip.AddrPort) (net.Conn, error) {
-	near, far := net.Pipe()
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.down {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
 	e.dialed++
-	e.mu.Unlock()
+	near, far := net.Pipe()
 	go func() {
 		defer func() { _ = far.Close() }()
 		for br := bufio.NewReader(far); ; {
@@ -76,6 +81,12 @@ func (e *teller) dial(context.Context, netip.AddrPort) (net.Conn, error) {
 	return near, nil
 }
 
+func (e *teller) isDown(down bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.down = down
+}
+
 // raw answers with these bytes.
 func raw(text string) func(net.Conn) bool {
 	return func(c net.Conn) bool {
@@ -91,7 +102,7 @@ func page(kind, body string) func(net.Conn) bool {
 
 func metrics(body string) func(net.Conn) bool { return page("text/plain; version=0.0.4", body) }
 
-// told is what an operator sees of the endpoint, a word for each signal.
+// seen is what an operator sees of the endpoint, a word for each signal.
 func seen(ep *Endpoint) string {
 	s := ep.Told(time.Now())
 	if s == nil {

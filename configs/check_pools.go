@@ -37,6 +37,9 @@ func checkPools(r *reader, pools []Pool) {
 			r.wrong(path, "%s is below min, %d", r.shown(path), p.Concurrency.Min)
 		}
 		checkSignals(r, i, p)
+		if path := at("pools", i, "warmup", "model"); p.Warmup.Model == "" && r.given(path) {
+			r.wrong(path, "is empty")
+		}
 	}
 }
 

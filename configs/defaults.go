@@ -75,6 +75,7 @@ func defaultPool() Pool {
 		Ejection:      defaultEjection(),
 		Signals:       Signals{Every: time.Second},
 		Serves:        "auto",
+		Warmup:        Warmup{Prompt: "Hello", MaxTokens: 1, Timeout: time.Minute},
 		Discover:      Discover{DNS: DNSDiscovery{Type: "a", Scheme: "http", Every: 10 * time.Second}},
 		Retry:         Retry{Attempts: 2, Budget: Whole / 5},
 		Queue:         Queue{Wait: 30 * time.Second, Size: 1024},

@@ -177,6 +177,12 @@ func poolKeys(p *Pool) object {
 			{name: "min", value: count{&p.Concurrency.Min, 1, 1_000_000}, doc: "A backend's limit never falls below."},
 			{name: "max", value: count{&p.Concurrency.Max, 1, 1_000_000}, doc: "Nor rises above; min when that is more."},
 		}}, doc: "How many requests each backend can take at once is found out from its answers, at most max_inflight; off does not look, as engine openai does unless this key is given."},
+		{name: "warmup", value: object{
+			{name: "model", value: text{&p.Warmup.Model}, doc: "The model it asks for, as the backend knows it.", required: true},
+			{name: "prompt", value: text{&p.Warmup.Prompt}, doc: "The user's message."},
+			{name: "max_tokens", value: count{&p.Warmup.MaxTokens, 1, 4096}, doc: "How much it asks for."},
+			{name: "timeout", value: duration{&p.Warmup.Timeout, time.Millisecond, maxDuration}, doc: "How long the answer may take; then, or when it fails, the backend is taken in without."},
+		}, doc: "One request for a chat completion before a backend that is new, or back from being unreachable, gets others."},
 		{name: "slow_start", value: duration{&p.SlowStart, 0, maxDuration}, doc: "How long a backend that is new, or back, takes to get its whole share; 0 is at once."},
 		{name: "drain_timeout", value: duration{&p.DrainTimeout, 0, maxDuration}, doc: "How long the running requests of a backend that is drained, or left this file, may take to end."},
 		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, 0}, doc: "The engines; may be left out where discover finds some."},

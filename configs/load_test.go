@@ -85,6 +85,7 @@ func TestReference(t *testing.T) {
 	openai.Concurrency.Off = true
 	openai.Keys = []secret.Text{secret.New("an-example"), secret.New("another-example")}
 	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1, Tier: 1, TLS: ClientTLS{ServerName: "api.openai.com"}}}
+	llama.Warmup.Model = "meta-llama/Llama-3.1-70B-Instruct"
 	llama.Discover.DNS.Name, llama.Discover.DNS.Port = "gpus.example.com", 8000
 	openai.Discover.File = "/etc/helixflow/backends.yaml"
 	require.Equal(t, []Pool{llama, openai}, c.Pools)

@@ -169,6 +169,7 @@ type Pool struct {
 	Retry         Retry
 	Queue         Queue
 	Concurrency   Concurrency
+	Warmup        Warmup
 	SlowStart     time.Duration // default 30s: from a tenth of its share to all of it, after new or back; 0 is at once
 	DrainTimeout  time.Duration // default 10m: for the running requests of a backend that is drained or left the file
 	Backends      []Backend     // may be empty where Discover is on
@@ -231,6 +232,14 @@ type Signals struct {
 // lists. Other engines answer whatever name they are given, or are somebody else's.
 func (p *Pool) AsksModels() bool {
 	return p.Serves == "listed" || p.Serves == "auto" && (p.Engine == "vllm" || p.Engine == "ollama")
+}
+
+// Warmup is the request that a backend which is new, or back, gets before others.
+type Warmup struct {
+	Model     string        // as the backend knows it; "" (default) for no warm-up
+	Prompt    string        // default "Hello"
+	MaxTokens int           // default 1
+	Timeout   time.Duration // default 1m
 }
 
 // Discover is where backends are found while the router runs.

@@ -198,9 +198,22 @@ func rulesOf(c *configs.Pool) backends.Rules {
 		},
 		Concurrency:  backends.Concurrency{Off: c.Concurrency.Off, Min: c.Concurrency.Min, Max: c.Concurrency.Max},
 		Watching:     watchingOf(c),
+		Warmup:       warmupOf(c),
 		SlowStart:    c.SlowStart,
 		DrainTimeout: c.DrainTimeout,
 	}
+}
+
+// warmupOf is what a backend of the pool is asked first.
+func warmupOf(c *configs.Pool) backends.Warmup {
+	w := &c.Warmup
+	if w.Model == "" {
+		return backends.Warmup{}
+	}
+	body := openai.AppendJSONString([]byte(`{"model":`), w.Model)
+	body = openai.AppendJSONString(append(body, `,"messages":[{"role":"user","content":`...), w.Prompt)
+	body = fmt.Appendf(body, `}],"max_tokens":%d}`, w.MaxTokens)
+	return backends.Warmup{Body: string(body), Timeout: w.Timeout}
 }
 
 // watchingOf is what is read of the pool's engines. Whoever has a key for
@@ -245,7 +258,7 @@ func endpointSpec(c *configs.Pool, b *configs.Backend, w World) (backends.Spec, 
 		}
 	}
 	spec := backends.Spec{
-		Pool: c.Name, URL: b.URL,
+		Pool: c.Name, URL: b.URL, Warm: c.Warmup.Model != "",
 		Identity: identity(t, c.Proxy),
 	}
 	var err error

@@ -184,6 +184,7 @@ func metricsPage(t *testing.T) string {
 	m.Overhead(time.Millisecond)
 	backend := m.Backend("b", func() float64 { return 1 })
 	backend.Request(200)
+	backend.Warmup(true)
 	backend.Watch(&metric.BackendWatch{
 		States: []string{"healthy"}, State: func() int { return 0 }, Limit: func() int { return 8 }, Certificate: func() time.Time { return time.Unix(1, 0) },
 		Signals: func() metric.Signals {

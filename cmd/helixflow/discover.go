@@ -150,7 +150,7 @@ func (s *source) backends(p *configs.Pool) []configs.Backend {
 	}
 	var list []configs.Backend
 	for _, f := range s.dns.Status().List {
-		b := configs.Backend{URL: f.URL, Weight: f.Weight, MaxInflight: s.what.DNS.MaxInflight}
+		b := configs.Backend{URL: f.URL, Weight: f.Weight, Tier: 1, MaxInflight: s.what.DNS.MaxInflight}
 		if s.what.DNS.Scheme == "https" && s.what.DNS.Type == "a" && p.TLS.ServerName == "" {
 			b.TLS.ServerName = s.what.DNS.Name // an address is in no certificate
 		}

@@ -14,6 +14,7 @@ type BackendSeries struct {
 	answers   codeCounts
 	retries   atomic.Uint64
 	ejections atomic.Uint64
+	warmups   [2]atomic.Uint64 // failed, done
 	inflight  atomic.Pointer[func() float64]
 	watch     atomic.Pointer[BackendWatch]
 }
@@ -66,6 +67,9 @@ func (s *BackendSeries) Retry() { s.retries.Add(1) }
 // Ejection counts that the backend was taken out because it failed.
 func (s *BackendSeries) Ejection() { s.ejections.Add(1) }
 
+// Warmup counts a request that was to warm the backend up.
+func (s *BackendSeries) Warmup(done bool) { s.warmups[oneIf(done)].Add(1) }
+
 // Watch sets what a scrape asks; the latest one given counts, nil leaves its
 // gauges out.
 func (s *BackendSeries) Watch(w *BackendWatch) { s.watch.Store(w) }
@@ -83,6 +87,14 @@ func writeBackends(t *text, backends []*BackendSeries) {
 	t.family(backendEjections)
 	for _, s := range backends {
 		t.sample(backendEjections.name, s.ejections.Load(), "backend", s.name)
+	}
+	t.family(backendWarmups)
+	for _, s := range backends {
+		for i, result := range [...]string{"failed", "done"} {
+			if n := s.warmups[i].Load(); n > 0 {
+				t.sample(backendWarmups.name, n, "backend", s.name, "result", result)
+			}
+		}
 	}
 	t.family(backendState)
 	for _, s := range backends {

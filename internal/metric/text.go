@@ -21,6 +21,7 @@ var (
 	backendInflight     = family{"helixflow_backend_inflight", "gauge", "Requests on a backend now."}
 	backendLimit        = family{"helixflow_backend_concurrency_limit", "gauge", "Requests that a backend can take at once, as its answers have shown; absent where that is not looked for."}
 	backendEjections    = family{"helixflow_backend_ejections_total", "counter", "Times a backend was taken out because it failed."}
+	backendWarmups      = family{"helixflow_backend_warmups_total", "counter", "Requests that were to warm a backend up before it was taken in, which it is either way."}
 	backendState        = family{"helixflow_backend_state", "gauge", "1 for the state a backend is in, 0 for the others."}
 	backendCertificate  = family{"helixflow_backend_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate that a backend showed last runs out, in Unix time."}
 	backendSignal       = family{"helixflow_backend_signal", "gauge", "What a backend's engine told of itself last, while that is not too old: running and waiting requests, shares from 0 to 1 (kv_use, prefix_hits, quota_use), kv_tokens, slots, preemptions."}
