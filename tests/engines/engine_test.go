@@ -17,6 +17,8 @@ type engine struct {
 	embed  func(python, model, host, port string) []string // nil if the same process does both
 	env    []string
 	series series
+	tells  []string                       // of what the router knows of an engine
+	lists  bool                           // the router goes by its list of models
 	die    func(t *testing.T, p *process) // as it does in life; it need not come back
 	quirks quirks
 }
@@ -48,6 +50,7 @@ func TestLlamaCpp(t *testing.T) {
 			waiting:   "llamacpp:requests_deferred",
 			generated: "llamacpp:tokens_predicted_total",
 		},
+		tells:  []string{"running", "waiting", "slots", "kv_tokens"},
 		die:    func(_ *testing.T, p *process) { p.kill() },
 		quirks: quirks{lastWords: `"code":"upstream_interrupted"`, countsOne: true, usageWithText: true, revives: true, distracted: true},
 	})
@@ -78,6 +81,8 @@ func TestVLLM(t *testing.T) {
 			waiting:   "vllm:num_requests_waiting",
 			generated: "vllm:generation_tokens_total",
 		},
+		tells:  []string{"running", "waiting", "kv_use"},
+		lists:  true,
 		die:    func(t *testing.T, p *process) { p.killChild(t, "VLLM::EngineCor") },
 		quirks: quirks{lastWords: "EngineCore encountered an issue.", dyingEnds: true},
 	})
@@ -92,6 +97,7 @@ func runChecks(t *testing.T, e *engine) {
 	}{
 		{"health", checkHealth},
 		{"metrics", checkMetrics},
+		{"signals", checkSignals},
 		{"front", checkFront},
 		{"unary", checkUnary},
 		{"stream", checkStream},
