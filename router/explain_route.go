@@ -74,6 +74,9 @@ func (e *Exchange) explainRoute(x *Explanation, now time.Time) error {
 		room[g] = slices.ContainsFunc(targets, func(t ExplainedTarget) bool { return t.Share > 0 })
 		x.Route.Targets = append(x.Route.Targets, targets...)
 	}
+	if x.Live {
+		e.explainCosts(x.Route.Targets, now)
+	}
 	begin := r.fallback.first(now, len(r.groups))
 	if begin > 0 {
 		x.Route.Hold = &ExplainedHold{Priority: begin + 1, Until: time.Unix(0, r.fallback.until.Load()).UTC()}
@@ -218,6 +221,23 @@ func foundLimit(c *balancer.Candidate) int {
 		return 0
 	}
 	return int(c.Concurrency.Found())
+}
+
+// explainCosts says what the request would cost on the backends of pools that go by
+// that; list is the route's targets.
+func (e *Exchange) explainCosts(list []ExplainedTarget, now time.Time) {
+	for i := range list {
+		pool := e.name.route.targets[i].pool
+		if pool.wants&balancer.WantsIndex == 0 {
+			continue
+		}
+		p := e.place(i, now)
+		p.Cold = e.coldOf(&e.name.route.targets[i], now)
+		for j := range list[i].Backends {
+			c := pool.coster.Cost(&p.Request, pool.candidates, j)
+			list[i].Backends[j].Predicted = &ExplainedCost{Tokens: p.Tokens, Hit: c.Hit, Ahead: c.Wait, Cost: c.Cost}
+		}
+	}
 }
 
 // hasRoom asks a policy that remembers nothing, whatever the pool's own is:

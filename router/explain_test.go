@@ -364,3 +364,31 @@ func TestDidYouMean(t *testing.T) {
 	f("", "")
 	f(strings.Repeat("gpt-4o", 100), "")
 }
+
+// TestExplainCosts: a router that serves says what the request would cost on each
+// backend, and changes nothing by that.
+func TestExplainCosts(t *testing.T) {
+	a, b := newCounting(t, someUsage), newCounting(t, someUsage)
+	w := newWorld(t, adaptively("", a.url, b.url))
+	body := message("m", strings.Repeat(longEnough, 100))
+	require.Equal(t, 200, w.ask(t, chat(body)).status)
+	w.settled(t)
+	entries := w.srv.snapshot.Load().pools[0].index.table.Stats().Entries
+	for range 2 {
+		x, err := w.srv.Explain(Question{Tenant: "all", Body: []byte(body), Now: time.Now()})
+		require.NoError(t, err)
+		list := x.Route.Targets[0].Backends
+		require.Len(t, list, 2)
+		given, other := list[0].Predicted, list[1].Predicted
+		if b.count.Load() > 0 {
+			given, other = other, given
+		}
+		assert.Positive(t, given.Tokens)
+		assert.Greater(t, given.Hit, given.Tokens/2)
+		assert.Zero(t, other.Hit)
+		assert.Less(t, given.Cost, other.Cost)
+	}
+	assert.EqualValues(t, 1, a.count.Load()+b.count.Load())
+	assert.Equal(t, entries, w.srv.snapshot.Load().pools[0].index.table.Stats().Entries)
+	w.assertBooksEmpty(t)
+}

@@ -114,16 +114,25 @@ type ExplainedEdit struct {
 
 // ExplainedBackend is a backend of a target.
 type ExplainedBackend struct {
-	URL         string `json:"url"`
-	Weight      int    `json:"weight"`
-	MaxInFlight int    `json:"max_inflight"`                // 0: no bound
-	Limit       int    `json:"concurrency_limit,omitempty"` // likewise, as its answers have shown; 0: they have not
-	InFlight    int    `json:"in_flight"`
-	State       string `json:"state"`
-	Eligible    bool   `json:"eligible"`         // health and operators speak for it
-	Usable      bool   `json:"usable"`           // eligible, and below its limit
-	Reason      string `json:"reason,omitempty"` // why not, or what is odd
-	BackIn      string `json:"back_in,omitempty"`
+	URL         string         `json:"url"`
+	Weight      int            `json:"weight"`
+	MaxInFlight int            `json:"max_inflight"`                // 0: no bound
+	Limit       int            `json:"concurrency_limit,omitempty"` // likewise, as its answers have shown; 0: they have not
+	InFlight    int            `json:"in_flight"`
+	Predicted   *ExplainedCost `json:"predicted,omitempty"` // of a pool that goes by it, where the plan serves
+	State       string         `json:"state"`
+	Eligible    bool           `json:"eligible"`         // health and operators speak for it
+	Usable      bool           `json:"usable"`           // eligible, and below its limit
+	Reason      string         `json:"reason,omitempty"` // why not, or what is odd
+	BackIn      string         `json:"back_in,omitempty"`
+}
+
+// ExplainedCost is what the request is predicted to meet on a backend.
+type ExplainedCost struct {
+	Tokens int64   `json:"tokens"`        // of the prompt, about
+	Hit    int64   `json:"hit"`           // of those, expected in its cache
+	Ahead  float64 `json:"ahead_seconds"` // prompts that come first
+	Cost   float64 `json:"cost_seconds"`  // all in all: the least is chosen
 }
 
 // ExplainedTimeouts bound the phases of the request.

@@ -278,6 +278,9 @@ func backendText(e *router.ExplainedBackend, live bool) string {
 	if e.BackIn != "" {
 		text += ", back in " + e.BackIn + " at the earliest"
 	}
+	if p := e.Predicted; p != nil {
+		text += fmt.Sprintf("\tcosts %.3f s, %.3f s ahead, %d of %d tokens cached", p.Cost, p.Ahead, p.Hit, p.Tokens)
+	}
 	return text
 }
 
