@@ -37,7 +37,7 @@ func (e *Exchange) learnRoom(a *Attempt, r backends.Report, now time.Time) {
 	case r.Err != nil || r.Status >= 400:
 		return // it tells nothing of room
 	case a.events && e.body != nil:
-		answer.Slowness = float64(now.Sub(a.lease.Sent)) / float64(e.prefillTime())
+		answer.Slowness = float64(unremarkable+now.Sub(a.lease.Sent)) / float64(unremarkable+e.prefillTime())
 	}
 	if a.room.limit.Observe(answer, now) {
 		a.pool.freed(now)
@@ -49,11 +49,14 @@ func isRefusal(r backends.Report) bool {
 	return r.Evidence == backends.Pressed || r.Evidence == backends.Slow || hasNoRoom(r.Status)
 }
 
-// What the first token of a short prompt takes, and how many bytes of a request
-// are a token of its prompt: rough, since it is only compared with itself.
 const (
-	firstTokenAtLeast = 50 * time.Millisecond
-	bytesPerToken     = 4
+	// unremarkable is by how much a first token may be late that nobody would
+	// notice: without it an engine that answers in a millisecond would be blamed
+	// for taking two.
+	unremarkable = 50 * time.Millisecond
+	// How many bytes of a request are a token of its prompt: rough, since what
+	// comes of it is only compared with itself.
+	bytesPerToken = 4
 )
 
 // prefillTime is about how long a backend that does nothing else needs for the
@@ -65,5 +68,5 @@ func (e *Exchange) prefillTime() time.Duration {
 		bytes := c.Messages.Len() + c.Input.Len() + c.Prompt.Len() + c.Instructions.Len() + c.Tools.Len()
 		tokens = int64(bytes / bytesPerToken)
 	}
-	return firstTokenAtLeast + time.Duration(balancer.PrefillSeconds(tokens)*float64(time.Second))
+	return time.Duration(balancer.PrefillSeconds(tokens)*float64(time.Second))
 }
