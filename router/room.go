@@ -68,5 +68,5 @@ func (e *Exchange) prefillTime() time.Duration {
 		bytes := c.Messages.Len() + c.Input.Len() + c.Prompt.Len() + c.Instructions.Len() + c.Tools.Len()
 		tokens = int64(bytes / bytesPerToken)
 	}
-	return time.Duration(balancer.PrefillSeconds(tokens)*float64(time.Second))
+	return time.Duration(balancer.PrefillSeconds(tokens) * float64(time.Second))
 }
