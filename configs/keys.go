@@ -366,6 +366,7 @@ func logKeys(l *Log) object {
 		{name: "access_sample", value: share{&l.AccessSample, 1, Whole}, doc: "The share of requests that get a line; those answered with 500 and above, or cut, always do."},
 		{name: "access_max_size", value: size{&l.AccessMaxSize, 4 << 10, 1 << 40}, doc: "The size at which the file is rotated."},
 		{name: "access_keep", value: count{&l.AccessKeep, 0, 1000}, doc: "How many rotated files stay beside the current one."},
+		{name: "access_hashes", value: boolean{&l.AccessHashes}, doc: "Whether lines have hashes of how prompts begin, for helixflow replay. Their seed is secret and new at each start."},
 	}
 }
 

@@ -488,4 +488,5 @@ type Log struct {
 	AccessSample  Share  // default 100%: of the requests
 	AccessMaxSize int64  // bytes; default 100 MiB: then the file is rotated
 	AccessKeep    int    // default 5: rotated files beside the current one; 0 keeps none
+	AccessHashes  bool   // hashes of how prompts begin, for helixflow replay
 }

@@ -82,6 +82,7 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 		r.Hit, r.Ahead, r.Cost, r.Second = d.Hit, duration(d.Wait), duration(d.Cost), duration(d.Second)
 	}
 	e.shadowed.record(&r)
+	r.Hashes = e.hashes
 	if e.problem != nil {
 		r.Problem, r.Kind = true, e.problem.Kind
 	}

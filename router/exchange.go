@@ -62,6 +62,7 @@ type progress struct {
 	reach         reach
 	name          *publicName
 	pick          *placing          // nil: none yet, or no longer
+	hashes        []uint32          // of how the prompt begins, for the access log
 	attempt       *Attempt          // the try that answers, or nil
 	decision      balancer.Decision // of the last try
 	shadowed      shadowed
@@ -159,6 +160,7 @@ func (e *Exchange) finish() {
 
 // freeRequest lets go of what was sent: it will not be sent again.
 func (e *Exchange) freeRequest() {
+	e.noteHashes()
 	e.pick.free()
 	e.pick = nil
 	e.body.Free()

@@ -28,7 +28,7 @@ const (
 	plotLeft, plotTop                 = 56.0, 28.0
 	plotRight, plotBottom             = plotWidth - 170, plotHeight - 40
 	ticks                             = 5
-	maxPoints                         = 200 // of a line; more cannot be seen
+	maxPoints                         = 100 // of a line; more cannot be seen
 	smallestOnLogScale                = 1e-3
 	legendX, legendStep, legendSwatch = plotRight + 14, 18.0, 12.0
 )

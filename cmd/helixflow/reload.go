@@ -188,7 +188,7 @@ func (a *app) openAccess(l configs.Log) (accessChange, error) {
 	if l.Access == "off" {
 		return accessChange{changed: true}, nil
 	}
-	o := accesslog.Options{Sample: l.AccessSample.Float(), MaxSize: l.AccessMaxSize, Keep: l.AccessKeep, Log: a.log}
+	o := accesslog.Options{Sample: l.AccessSample.Float(), MaxSize: l.AccessMaxSize, Keep: l.AccessKeep, Hashes: l.AccessHashes, Log: a.log}
 	next, err := accesslog.Open(l.Access, o)
 	if err != nil {
 		return accessChange{}, fmt.Errorf("cannot open the access log: %w", err)
@@ -222,7 +222,8 @@ func accessCounts(l *accesslog.Log) func() (written, dropped, failures uint64) {
 }
 
 func sameAccess(a, b configs.Log) bool {
-	return a.Access == b.Access && a.AccessSample == b.AccessSample && a.AccessMaxSize == b.AccessMaxSize && a.AccessKeep == b.AccessKeep
+	return a.Access == b.Access && a.AccessSample == b.AccessSample && a.AccessMaxSize == b.AccessMaxSize && a.AccessKeep == b.AccessKeep &&
+		a.AccessHashes == b.AccessHashes
 }
 
 // reopenAccess is for whoever has moved the file away.

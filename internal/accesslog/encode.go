@@ -37,6 +37,7 @@ func appendLine(dst []byte, r *Record) []byte {
 	dst = appendFigures(dst, r)
 	dst = appendChoice(dst, r)
 	dst = appendShadows(dst, r)
+	dst = appendHashes(dst, r.Hashes)
 	return append(dst, "}\n"...)
 }
 
@@ -125,6 +126,21 @@ func appendFigures(dst []byte, r *Record) []byte {
 		dst = appendCount(dst, `,"tokens_reasoning":`, u.ReasoningTokens)
 	}
 	return dst
+}
+
+// appendHashes appends eight digits for each hash.
+func appendHashes(dst []byte, hashes []uint32) []byte {
+	if len(hashes) == 0 {
+		return dst
+	}
+	dst = append(dst, `,"prefix_hashes":"`...)
+	for _, h := range hashes {
+		const hex = "0123456789abcdef"
+		for shift := 28; shift >= 0; shift -= 4 {
+			dst = append(dst, hex[h>>shift&15])
+		}
+	}
+	return append(dst, '"')
 }
 
 func appendCount(dst []byte, key string, n int64) []byte {

@@ -29,6 +29,9 @@ type Options struct {
 	// cut or answered with a status of 500 or more are written always.
 	Sample float64
 
+	// Hashes says that records are to have Hashes.
+	Hashes bool
+
 	MaxSize int64 // bytes of a file before it is rotated; 0: never
 	Keep    int   // rotated files kept: .1, the newest, to .Keep; 0: none
 
@@ -49,6 +52,7 @@ type Log struct {
 	records   *ring.Ring[Record]
 	threshold uint64 // hashes below it are sampled
 	all       bool   // sampled or not
+	hashes    bool
 	operator  *slog.Logger
 
 	wake    chan struct{}
@@ -88,6 +92,7 @@ func newLog(o Options, room int) *Log {
 	l := &Log{
 		records:  ring.New[Record](room),
 		all:      o.Sample >= 1,
+		hashes:   o.Hashes,
 		operator: o.Log,
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
@@ -112,6 +117,9 @@ func (l *Log) Write(r *Record) {
 		l.rouse()
 	}
 }
+
+// Hashes reports whether records are to have Hashes.
+func (l *Log) Hashes() bool { return l != nil && l.hashes }
 
 func (l *Log) sampled(r *Record) bool {
 	return l.all || r.Status >= 500 || r.Cut || xxhash.Sum64(r.ID.bytes[:r.ID.n]) < l.threshold

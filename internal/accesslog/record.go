@@ -62,6 +62,10 @@ type Record struct {
 	FirstToken time.Duration // to the first token of a stream; 0 without one
 
 	Usage helixflow.Usage
+
+	// Hashes are those of the prompt's first blocks, each of all before it too. The
+	// Record owns the slice.
+	Hashes []uint32
 }
 
 // MaxShadows is how many policies can decide in shadow.

@@ -3,7 +3,8 @@
 // is measured by the benchmarks of package balancer.
 //
 // With -traces it measures those on published traces too, with -ablations each term
-// of the cost without which adaptive would be simpler.
+// of the cost without which adaptive would be simpler. With -plots it draws what
+// docs/explanation/routing.md shows.
 package main
 
 import (
@@ -16,9 +17,15 @@ import (
 func main() {
 	traces := flag.String("traces", "", "folder of published traces: *.jsonl of Mooncake's format, *.csv of Azure's or BurstGPT's")
 	ablate := flag.Bool("ablations", false, "measure adaptive without each of its terms instead")
+	plots := flag.String("plots", "", "draw the documentation's plots into this folder instead")
 	flag.Parse()
 	began := time.Now()
-	ok, err := measure(*traces, *ablate)
+	ok, err := true, error(nil)
+	if *plots != "" {
+		err = draw(*plots)
+	} else {
+		ok, err = measure(*traces, *ablate)
+	}
 	fmt.Printf("\n%.0f s\n", time.Since(began).Seconds())
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "goals: %v\n", err)
