@@ -8,6 +8,7 @@ import "sync/atomic"
 type Commons struct {
 	stirred  chan *Lease
 	replicas atomic.Int64
+	leases   atomic.Uint64 // that there ever were
 }
 
 const (

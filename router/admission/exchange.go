@@ -54,6 +54,7 @@ type Grant struct {
 // limit any more.
 func (l *Lease) Bid(t time.Time, need int64, quit bool) (b Bid, ok bool) {
 	if !l.measure(&b, t) {
+		l.drop()
 		return b, false
 	}
 	b.at = ticks(t)
@@ -79,6 +80,15 @@ func (l *Lease) Bid(t time.Time, need int64, quit bool) (b Bid, ok bool) {
 		b.Need, b.Want = b.Keep, -1
 	}
 	return b, true
+}
+
+// drop gives up a lease whose limit nothing has any more. What it holds counts as
+// used where the limit was kept.
+func (l *Lease) drop() {
+	l.given.Add(-l.credit.Swap(0))
+	l.taken = l.given.Load()
+	l.charged, l.held = l.taken+l.owed.Load(), 0
+	l.alone.Store(false)
 }
 
 // measure says how big the limit is, and what is known of it.

@@ -37,6 +37,7 @@ type Lease struct {
 	kind    Kind
 	window  *window // of money
 	name    string
+	serial  uint64
 
 	credit  atomic.Int64 // what may be taken; of slots below zero while more are used than leased
 	given   atomic.Int64 // all credit there ever was, less what was handed back
@@ -59,7 +60,7 @@ type Lease struct {
 }
 
 func newLease(c *Commons, s *Scope, k Kind, w *window) *Lease {
-	l := &Lease{commons: c, scope: s, kind: k, window: w, name: leaseName(s, k, w)}
+	l := &Lease{commons: c, scope: s, kind: k, window: w, name: leaseName(s, k, w), serial: c.leases.Add(1)}
 	l.asked.Store(-memory)
 	if w != nil {
 		l.known.Store(w.used.Load())
@@ -79,6 +80,10 @@ const (
 // Name names the limit among those that replicas share. What a tenant has stands
 // together: Redis keeps names with the same text in braces on one node.
 func (l *Lease) Name() string { return l.name }
+
+// Serial tells the lease from others that this replica has or had, of the same
+// limit too: what it has used in all counts from its beginning.
+func (l *Lease) Serial() uint64 { return l.serial }
 
 // spend takes amount from the credit.
 func (l *Lease) spend(amount, now int64) bool {

@@ -14,6 +14,9 @@ import (
 	"github.com/helixflow/helixflow/router/admission"
 )
 
+// renewed is after how long a lease is exchanged at the latest.
+const renewed = 300 * time.Millisecond
+
 // fleet are replicas that share one scope through the model of a Redis, in
 // simulated time.
 type fleet struct {
@@ -39,6 +42,7 @@ type replica struct {
 	name    string
 	skew    time.Duration
 	commons *admission.Commons
+	book    *admission.Book
 	scope   *admission.Scope
 	leases  []*admission.Lease
 	cut     bool // Redis does not hear it
@@ -55,10 +59,9 @@ func newFleet(seed uint64, n int, rules *admission.Rules) *fleet {
 
 func (f *fleet) start() *replica {
 	f.started++
-	r := &replica{name: fmt.Sprint("r", f.started), skew: time.Duration(f.rnd.Int64N(int64(time.Hour))), commons: admission.NewCommons()}
-	var book admission.Book
-	book.Share(r.commons)
-	r.scope = book.Scope(admission.Tenant, "t")
+	r := &replica{name: fmt.Sprint("r", f.started), skew: time.Duration(f.rnd.Int64N(int64(time.Hour))), commons: admission.NewCommons(), book: new(admission.Book)}
+	r.book.Share(r.commons)
+	r.scope = r.book.Scope(admission.Tenant, "t")
 	r.scope.Set(f.rules)
 	r.commons.SetReplicas(int64(max(len(f.replicas), 1)))
 	return r
@@ -85,7 +88,7 @@ func (f *fleet) exchange(r *replica, l *admission.Lease, need int64, quit bool) 
 	heard := !f.down && !r.cut && f.rnd.Float64() < f.answers
 	if heard {
 		f.asked++
-		grant := f.redis.exchange(l.Name(), r.name, &bid)
+		grant := f.redis.exchange(l.Name(), fmt.Sprint(r.name, "-", l.Serial()), &bid)
 		if f.rnd.Float64() < f.answers && l.Grant(&bid, grant) {
 			return
 		}
@@ -326,6 +329,42 @@ func TestBoundOfSlotsAndBudgets(t *testing.T) {
 		}
 		require.Positive(t, most)
 	}
+}
+
+// A limit that leaves the plan and comes back is as used as it was.
+func TestLimitComesBack(t *testing.T) {
+	f := newFleet(1, 1, &admission.Rules{Tokens: admission.NewRate(100, 100, time.Hour)})
+	r := f.replicas[0]
+	for range 90 {
+		_, ok := f.ask(r, 1)
+		require.True(t, ok)
+	}
+	for range 5 { // it is told
+		f.pass(renewed)
+		f.look(r)
+	}
+	_, ok := f.ask(r, 5)
+	require.True(t, ok)
+	f.look(r)
+	require.NotEmpty(t, r.leases)
+	r.book.Enforce(nil)
+	r.scope = r.book.Scope(admission.Tenant, "t")
+	r.scope.Set(f.rules)
+	_, ok = f.ask(r, 6)
+	assert.False(t, ok)
+	for range 10 {
+		f.pass(renewed)
+		f.look(r)
+	}
+	_, ok = f.ask(r, 6)
+	assert.False(t, ok)
+	_, ok = f.ask(r, 4)
+	assert.True(t, ok)
+	for range 10 {
+		f.pass(renewed)
+		f.look(r)
+	}
+	assert.Empty(t, r.leases, "nobody looks after those of before")
 }
 
 // With as many requests as one likes all of the rate is used, and no more

@@ -3,6 +3,7 @@ package sharing
 import (
 	"context"
 	_ "embed"
+	"strconv"
 	"time"
 
 	"github.com/helixflow/helixflow/internal/redisx"
@@ -17,9 +18,9 @@ var (
 )
 
 // arguments are those of lease.lua.
-func arguments(me string, b *admission.Bid) []any {
+func arguments(holder string, b *admission.Bid) []any {
 	return []any{
-		me, b.Mode.String(), b.Size, b.Unit, b.Keep, b.Need, b.Want,
+		holder, b.Mode.String(), b.Size, b.Unit, b.Keep, b.Need, b.Want,
 		b.Charge, b.Acked, b.Held, b.Born, b.Seed, b.Last.Milliseconds(),
 	}
 }
@@ -33,7 +34,8 @@ func (k *link) exchange(l *admission.Lease, need int64, quit bool) {
 	granted := func(n []int64) bool {
 		return len(n) == 5 && l.Grant(&bid, admission.Grant{Total: n[0], Level: n[1], Leased: n[2], Replicas: n[3], Born: n[4]})
 	}
-	if k.client.Run(context.Background(), k.lease, k.client.Key(l.Name()), granted, arguments(k.me, &bid)...) != nil {
+	holder := k.me + "-" + strconv.FormatUint(l.Serial(), 10)
+	if k.client.Run(context.Background(), k.lease, k.client.Key(l.Name()), granted, arguments(holder, &bid)...) != nil {
 		l.Fail(&bid)
 	}
 }
