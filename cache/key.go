@@ -99,8 +99,8 @@ func KeyOf(s Scope, q *Question) Key {
 			h.bytes(value)
 		}
 	}
-	k := Key{Scope: s}
-	h.Sum(k.Digest[:0])
+	h.Sum(h.sum[:0])
+	k := Key{Scope: s, Digest: h.sum}
 	hashers.Put(h)
 	return k
 }
@@ -127,6 +127,7 @@ func Untold(member []byte) bool {
 type hasher struct {
 	hash.Hash
 	length [8]byte
+	sum    Digest // here, since what Sum is given escapes
 	small  [128]byte
 }
 

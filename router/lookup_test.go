@@ -3,13 +3,20 @@ package router
 // An answer that is known is given again, to whom it may be, and no other.
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/cache"
 )
 
 // remembering is open with a cache for its model.
@@ -370,4 +377,78 @@ func TestCacheCharge(t *testing.T) {
 	f("none", "tokens_per_day 10 budget 10000")
 	f("tokens", "tokens_per_day 30 budget 10000")
 	f("all", "tokens_per_day 30 budget 30000")
+}
+
+// An answer that is forgotten while it is given again is given to its end.
+func TestForgottenWhileReplayed(t *testing.T) {
+	c, url := newCounted(t)
+	const gap = 200 * time.Millisecond
+	script := func(a *asked) bool {
+		a.write(sseHead + chunkOf(ev1))
+		time.Sleep(gap)
+		a.write(chunkOf(ev2) + chunkOf(evFin) + chunkOf(evUse) + chunkOf(evDone) + lastChunk)
+		return true
+	}
+	c.script.Store(&script)
+	w := newWorld(t, remembering(url, ", replay: original"))
+	first := w.ask(t, chat(zeroStream))
+	conn := w.dial(t)
+	_, err := io.WriteString(conn, chat(zeroStream))
+	require.NoError(t, err)
+	br := bufio.NewReader(conn)
+	_, err = br.Peek(len("HTTP/1.1 200 OK"))
+	require.NoError(t, err)
+	deleted, err := w.srv.PurgeCache(cache.Selection{Tenant: "all"})
+	require.NoError(t, err)
+	assert.Equal(t, 1, deleted)
+	again := readAnswer(t, br)
+	assert.Equal(t, "hit", again.header.Get(cachedHeader))
+	assert.Equal(t, first.body, again.body)
+	assert.NoError(t, again.err)
+	assert.Equal(t, "miss", w.ask(t, chat(zeroStream)).header.Get(cachedHeader))
+}
+
+// Tenants that ask the same, many times and at once, never read each other's answer:
+// a backend says who asked, and is asked by each.
+func TestCacheIdentity(t *testing.T) {
+	const tenants, questions = 8, 5
+	var counts [tenants]atomic.Int32
+	keys := make([]string, tenants)
+	list := "tenants:\n"
+	for i := range keys {
+		key, hash := newKey(t)
+		keys[i] = key
+		list += fmt.Sprintf("  - {name: t%d, keys: [{name: k, hash: %q}]}\n", i, hash)
+	}
+	url := newBackend(t, func(a *asked) bool {
+		n, _ := strconv.Atoi(a.req.Header.Get("X-Tenant"))
+		counts[n].Add(1)
+		answer := jsonAnswer(strings.Replace(whole, `"id":"1"`, fmt.Sprintf(`"id":"t%d"`, n), 1))
+		if strings.Contains(a.body, `"stream":true`) {
+			answer = ""
+			for _, e := range []string{ev1, evFin, evUse, evDone} {
+				answer += chunkOf(strings.Replace(e, `"id":"1"`, fmt.Sprintf(`"id":"t%d"`, n), 1))
+			}
+			answer = sseHead + answer + lastChunk
+		}
+		a.write(answer)
+		return true
+	})
+	w := newWorld(t, strings.Replace(remembering(url, ""), "auth: {anonymous: all}\ntenants: [{name: all}]\n", list, 1))
+	var wait sync.WaitGroup
+	for i, key := range keys {
+		wait.Go(func() {
+			for n := range 60 {
+				body := []string{zero, zeroStream}[n%2]
+				body = body[:len(body)-1] + fmt.Sprintf(`,"x":%d}`, n/2%questions)
+				a := w.ask(t, chat(body, "Authorization: Bearer "+key, fmt.Sprint("X-Tenant: ", i)))
+				assert.Contains(t, a.body, fmt.Sprintf(`"id":"t%d"`, i))
+				assert.NotContains(t, strings.ReplaceAll(a.body, fmt.Sprintf(`"id":"t%d"`, i), ""), `"id":"t`)
+			}
+		})
+	}
+	wait.Wait()
+	for i := range counts {
+		assert.GreaterOrEqual(t, counts[i].Load(), int32(questions), "tenant %d asked a backend itself", i)
+	}
 }
