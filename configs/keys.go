@@ -21,6 +21,7 @@ var (
 	balances       = []string{"adaptive", "prefix_aware", "cost", "least_inflight", "least_tokens", "round_robin", "weighted", "random", "p2c_ewma", "prequal", "session_affinity", "chwbl", "priority"}
 	priorities     = []string{"system", "interactive", "default", "batch"}
 	cacheSalts     = []string{"off", "tenant"}
+	targetLacks    = []string{"tools", "images"}
 	prefixSalts    = []string{"none", "tenant"}
 	usageModes     = []string{"inject", "as_is"}
 	servesModes    = []string{"auto", "listed", "any"}
@@ -316,6 +317,8 @@ func targetKeys(t *Target) object {
 		{name: "priority", value: count{&t.Priority, 1, 100}, doc: "1 is tried first; later ones when nothing before is usable."},
 		{name: "weight", value: count{&t.Weight, 0, 1000}, doc: "Its share of the requests among the targets of its priority; 0 gets none."},
 		{name: "mirror", value: share{&t.Mirror, 1, Whole}, doc: "Makes it a mirror: it gets copies of this share of the requests, and its answers are thrown away."},
+		{name: "context", value: amount{&t.Context}, doc: "How many tokens fit there, prompt and answer together: longer requests go to other targets. Not known when absent."},
+		{name: "lacks", value: choiceSet{&t.Lacks, targetLacks}, doc: "What it cannot do: requests that need it go to other targets."},
 	}
 }
 

@@ -92,9 +92,9 @@ func TestReference(t *testing.T) {
 	require.Equal(t, openai.Keys, openai.Credentials())
 	require.Empty(t, llama.Credentials())
 
-	m := c.Models[0]
+	m, context := c.Models[0], int64(128_000)
 	require.Equal(t, []Target{
-		{Pool: "llama-70b", Model: "meta-llama/Llama-3.1-70B-Instruct", Priority: 1, Weight: 95},
+		{Pool: "llama-70b", Model: "meta-llama/Llama-3.1-70B-Instruct", Priority: 1, Weight: 95, Context: &context, Lacks: []string{"images"}},
 		{Pool: "openai", Model: "gpt-4o", Priority: 1, Weight: 5},
 		{Pool: "openai", Model: "gpt-4o-mini", Priority: 2, Weight: 1},
 		{Pool: "openai", Model: "gpt-4.1-nano", Mirror: Whole / 100},

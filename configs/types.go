@@ -402,10 +402,12 @@ type Model struct {
 // of requests and its answers are thrown away.
 type Target struct {
 	Pool     string
-	Model    string // empty: as the caller wrote it
-	Priority int    // 1 (default) to 100, 1 first; 0 for a mirror
-	Weight   int    // 0 to 1000, default 1: 0 gets nothing; 0 for a mirror
-	Mirror   Share  // above 0: a mirror that gets this share of the requests
+	Model    string   // empty: as the caller wrote it
+	Priority int      // 1 (default) to 100, 1 first; 0 for a mirror
+	Weight   int      // 0 to 1000, default 1: 0 gets nothing; 0 for a mirror
+	Mirror   Share    // above 0: a mirror that gets this share of the requests
+	Context  *int64   // tokens of prompt and answer that fit; nil (default): not known
+	Lacks    []string // what it cannot do: tools, images
 }
 
 // IsMirror reports whether the target gets copies instead of requests.

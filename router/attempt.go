@@ -88,6 +88,7 @@ func (a *Attempt) release() {
 // first frame of it is in hand.
 func (e *Exchange) forward() error {
 	now := e.bodyRead
+	e.goByAbilities()
 	e.begunChoosing()
 	if len(e.name.route.mirrors) > 0 && !e.srv.under(pressure.Lean) && e.body != nil && e.socket == nil && !e.reach.narrowed { // objects are not mirrored
 		e.mirror()
@@ -119,7 +120,8 @@ func (e *Exchange) forward() error {
 			r.Evidence = backends.Neutral
 		}
 		e.learnRoom(a, r, now)
-		switch judge(trial{failure: f, status: r.Status}, e.mayTryAgain(a, r, now)) {
+		tooLong := e.tooLong(a, t, r)
+		switch judge(trial{failure: f, status: r.Status, tooLong: tooLong}, e.mayTryAgain(a, r, tooLong, now)) {
 		case Delivered:
 			if r.Status == statusUnauthorized {
 				url := a.lease.Endpoint().URL()
@@ -170,8 +172,8 @@ func (e *Exchange) take(now *time.Time) (a *Attempt, t *target, err error) {
 // or with a credential that it was not tried with, and takes that from the
 // pool's budget. A try that could not even connect cost nobody anything: the next
 // one is free.
-func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, now time.Time) bool {
-	failed := r.Err != nil || repeats(r.Status)
+func (e *Exchange) mayTryAgain(a *Attempt, r backends.Report, tooLong bool, now time.Time) bool {
+	failed := r.Err != nil || repeats(r.Status) || tooLong
 	if !failed || e.tries >= a.pool.attempts || !now.Before(e.answerBy()) {
 		return false
 	}

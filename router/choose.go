@@ -79,7 +79,7 @@ func (e *Exchange) acquire(now time.Time) (*Attempt, *target) {
 			e.decision, e.chosenBy = a.decision, a.pool.policy.Name()
 			// Only what the first try finds unusable is: a later one may just have
 			// tried all of it, and one that is bound to an object may not go there.
-			if g > begin && r.hold > 0 && e.tries == 0 && !e.reach.narrowed {
+			if g > begin && r.hold > 0 && e.tries == 0 && !e.reach.narrowed && e.unable == 0 {
 				r.fallback.fell(g, now, r.hold)
 			}
 			return a, t

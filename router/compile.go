@@ -317,6 +317,15 @@ func (s *Snapshot) addModel(c *configs.Model, pools map[string]*Pool, w World) e
 	return nil
 }
 
+// abilitiesOf is what the target is said to be able to do.
+func abilitiesOf(c *configs.Target) abilities {
+	can := abilities{noTools: slices.Contains(c.Lacks, "tools"), noImages: slices.Contains(c.Lacks, "images")}
+	if c.Context != nil {
+		can.context = *c.Context
+	}
+	return can
+}
+
 // addTargets sorts the targets by priority and sets the mirrors apart.
 func (r *Route) addTargets(list []configs.Target, pools map[string]*Pool) {
 	list = slices.Clone(list)
@@ -324,6 +333,7 @@ func (r *Route) addTargets(list []configs.Target, pools map[string]*Pool) {
 	last := 0
 	for _, c := range list {
 		t := target{pool: pools[c.Pool], content: jsonContent(c.Model), weight: c.Weight}
+		t.abilities = abilitiesOf(&c)
 		if c.Model != "" {
 			t.plain = []byte(c.Model)
 		}
@@ -343,6 +353,7 @@ func (r *Route) addTargets(list []configs.Target, pools map[string]*Pool) {
 		}
 		t.askLists(model)
 		r.listed = r.listed || t.pool.listed
+		r.able = r.able || t.abilities != abilities{}
 		r.targets = append(r.targets, t)
 		r.keeps = r.keeps || t.pool.keeps
 		r.groups[len(r.groups)-1].end = len(r.targets)

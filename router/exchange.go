@@ -25,6 +25,7 @@ type Exchange struct {
 	edits   openai.Edits
 	tried   []balancer.Mask // of each of the route's targets
 	byLists bool            // who does not list the model is left out
+	unable  uint64          // targets that cannot serve it, as bits
 	relay   relay           // writes the answer
 	asked   accesslog.Text  // the model as the client named it
 	idBuf   [40]byte

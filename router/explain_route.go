@@ -53,6 +53,7 @@ func refusal(err error, hint string) *Refusal {
 // explainRoute fills in x.Route. The error is one that the caller would get.
 func (e *Exchange) explainRoute(x *Explanation, now time.Time) error {
 	r := e.name.route
+	e.goByAbilities()
 	e.begunChoosing()
 	x.Route = &ExplainedRoute{Name: r.model, FoundAs: "model", Targets: []ExplainedTarget{}, Timeouts: ExplainedTimeouts{
 		Connect: r.connect.String(), FirstToken: r.firstToken.String(), Idle: r.idle.String(), Total: r.total.String(),

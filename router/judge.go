@@ -20,6 +20,7 @@ const (
 type trial struct {
 	failure *backends.Failure // nil when an answer is in hand
 	status  int               // of the answer
+	tooLong bool              // the prompt does not fit there, and may elsewhere
 }
 
 // judge decides what follows from a try. It is pure. more says whether another
@@ -33,7 +34,7 @@ type trial struct {
 func judge(t trial, more bool) Verdict {
 	f := t.failure
 	switch {
-	case f == nil && more && repeats(t.status):
+	case f == nil && more && (repeats(t.status) || t.tooLong):
 		return TryAnother
 	case f == nil:
 		return Delivered

@@ -55,6 +55,9 @@ func (e *Exchange) goByLists() {
 
 // open is which endpoints of a target may be asked, tried ones among them.
 func (e *Exchange) open(i int, now time.Time) balancer.Mask {
+	if e.unable>>i&1 != 0 {
+		return balancer.Mask{}
+	}
 	t := &e.name.route.targets[i]
 	open := t.pool.members.Eligible(now)
 	if e.byLists {

@@ -80,6 +80,7 @@ type Route struct {
 	groups     []group
 	keeps      bool // some target's pool does
 	listed     bool // some target's pool goes by lists of models
+	able       bool // some target says what it can do
 	mirrors    []mirror
 	fallback   *fallback
 	hold       time.Duration // how long to stay with a later priority
@@ -106,6 +107,7 @@ type target struct {
 	content []byte // the model's name there, JSON-escaped; nil: the route's own
 	plain   []byte // likewise, as it is
 	weight  int
+	abilities
 
 	served   *backends.Serving // who lists the model; nil: nobody is asked,
 	anyModel bool              // or it is the caller who names it

@@ -116,7 +116,7 @@ func (p *parked) ring() {
 // overtake them.
 func (e *Exchange) crowded(now time.Time) bool {
 	p := e.name.route.targets[0].pool
-	return p.lot != nil && p.lot.waiting.Load() > 0 && (!e.reach.narrowed || e.full(now) == p)
+	return p.lot != nil && p.lot.waiting.Load() > 0 && (!e.reach.narrowed && e.unable == 0 || e.full(now) == p)
 }
 
 // full is the first pool that could take e if only it had room; nil: none. Who is
