@@ -38,6 +38,7 @@ type Attempt struct {
 	place      int               // of the endpoint in the pool's prefix index
 	head       answerHead
 	want       want
+	cold       bool        // the endpoint had to load the model first
 	status     int         // the head's, or that of an error in the body
 	text       *buf.Buffer // bytes of the body that were read and not yet relayed
 	events     bool        // the answer is a stream of server-sent events
@@ -79,6 +80,7 @@ func (a *Attempt) release() {
 	a.pool, a.credential, a.pass, a.room = nil, nil, backends.Pass{}, room{}
 	a.decision, a.tokens, a.place = balancer.Decision{}, 0, 0
 	a.text, a.events, a.whole = nil, false, false
+	a.cold = false
 	a.want, a.status, a.made, a.answer = want{}, 0, asSent, openai.Answer{}
 	a.framer.Reset()
 	attempts.Put(a)
@@ -390,6 +392,7 @@ func (a *Attempt) readHeld(limit int, idle time.Duration, until time.Time) error
 func (e *Exchange) deliver(a *Attempt, now time.Time) {
 	e.sent, e.answered, e.responded = a.lease.Sent, a.lease.Answered, now
 	a.lease.Endpoint().Answered(&a.pass, now)
+	a.timeLoading(now)
 	if e.upload != nil && !e.upload.replayable() { // it came while it was sent
 		e.bodyRead = a.lease.Sent
 	}

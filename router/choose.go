@@ -150,7 +150,7 @@ func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 		}
 		if ep.Acquire(&a.lease, pool.candidates[j].Bound()) {
 			if overtaken := a.lease.Promise(&p.Request); !overtaken || !again {
-				a.pool, a.pass = pool, pass
+				a.pool, a.pass, a.cold = pool, pass, p.Cold.Has(j)
 				a.room.enter(&pool.candidates[j])
 				aside.count(j)
 				e.shadowed = aside

@@ -73,3 +73,11 @@ func (e *Exchange) coldOf(t *target, now time.Time) balancer.Mask {
 	_, cold, _ := e.serving(t, now)
 	return cold
 }
+
+// timeLoading notes how long a model took to load: what a stream's first token
+// took of a backend that did not have it. Of a whole answer that cannot be told.
+func (a *Attempt) timeLoading(now time.Time) {
+	if a.cold && a.events {
+		a.lease.Endpoint().Signals.SetLoadTime(now.Sub(a.lease.Sent))
+	}
+}

@@ -31,6 +31,9 @@ func lister(t *testing.T, loaded string, models ...string) (url string, chats *a
 			a.write(jsonAnswer(list + `]}`))
 		case strings.Contains(a.head, " /api/ps "):
 			a.write(jsonAnswer(`{"models":[{"name":"` + loaded + `"}]}`))
+		case strings.Contains(a.body, `"stream":true`):
+			const event = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\ndata: [DONE]\n\n"
+			a.write(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n%s", len(event), event))
 		default:
 			chats.Add(1)
 			a.write(jsonAnswer(`{"choices":[]}`))
@@ -104,5 +107,14 @@ models:
 	}
 	require.Eventually(t, func() bool { return cold("cold").Has(0) }, 10*time.Second, 5*time.Millisecond)
 	assert.False(t, cold("warm").Has(0))
-	require.Equal(t, 200, w.ask(t, chat(`{"model":"cold","messages":[]}`)).status, "cold is dear, not forbidden")
+	signals := &snap.pools[0].endpoints[0].Signals
+	f := func(body string, measured bool) {
+		t.Helper()
+		require.Equal(t, 200, w.ask(t, chat(body)).status, "cold is dear, not forbidden")
+		w.settled(t)
+		assert.Equal(t, measured, signals.LoadTime() < 15*time.Second, body)
+	}
+	f(`{"model":"cold","messages":[]}`, false)
+	f(`{"model":"warm","stream":true,"messages":[]}`, false)
+	f(`{"model":"cold","stream":true,"messages":[]}`, true)
 }
