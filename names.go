@@ -11,6 +11,6 @@ const (
 	HeaderXAPIKey      = "x-api-key" // Anthropic clients
 	HeaderOwnPrefix    = "x-helixflow-"
 	HeaderDecision     = "x-helixflow-decision"          // how a request was routed, for those who ask with x-helixflow-explain: 1
-	HeaderCache        = "x-helixflow-cache"             // what the cache had to do with an answer: hit, miss or bypass
+	HeaderCache        = "x-helixflow-cache"             // what the cache had to do with an answer: hit, miss, coalesced or bypass
 	HeaderReplayed     = "x-helixflow-idempotent-replay" // the answer was given before
 )

@@ -24,6 +24,7 @@ type ModelCache struct {
 	MaxAnswer int64         // bytes; default 1 MiB
 	Allow     []string      // of sampling, choices, server_tools, stored: what is kept besides; default nothing
 	Replay    string        // instant (default) | original: the pace of a stream
+	Coalesce  bool          // default true: those who ask the same at once share one call of a backend
 	Charge    string        // none (default) | tokens | all: what an answer from the cache counts as
 }
 
@@ -46,7 +47,7 @@ func defaultCache() Cache {
 }
 
 func defaultModelCache() ModelCache {
-	return ModelCache{Jitter: Whole / 10, Scope: "tenant", MaxAnswer: 1 << 20, Replay: "instant", Charge: "none"}
+	return ModelCache{Jitter: Whole / 10, Scope: "tenant", MaxAnswer: 1 << 20, Replay: "instant", Coalesce: true, Charge: "none"}
 }
 
 func cacheKeys(c *Cache) object {
@@ -65,6 +66,7 @@ func modelCacheKeys(c *ModelCache) object {
 		{name: "max_answer", value: size{&c.MaxAnswer, 1 << 10, 64 << 20}, doc: "The biggest answer that is kept; at most a sixteenth of cache.memory."},
 		{name: "allow", value: choiceSet{&c.Allow, cacheAllows}, doc: "What is kept besides answers that would be the same again: sampling (neither temperature 0 nor a seed), choices (n above 1), server_tools (tools that the backend runs), stored (store: true)."},
 		{name: "replay", value: choice{&c.Replay, cacheReplays}, doc: "How a stream is given again: at once, or at the pace that it had."},
+		{name: "coalesce", value: boolean{&c.Coalesce}, doc: "Requests that ask the same while its answer is on its way share that answer, from its first byte."},
 		{name: "charge", value: choice{&c.Charge, cacheCharges}, doc: "What an answer from the cache counts as against limits and budgets: the request alone, its tokens too, or all that it would have cost."},
 	}
 }

@@ -62,6 +62,8 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 	}
 	if known := e.known.answer; known != nil {
 		r.Usage = known.Usage
+	} else if e.coalesced() {
+		r.Usage = e.known.usage
 	}
 	r.ID.Set(e.id)
 	r.Asked = e.asked

@@ -40,9 +40,9 @@ func (e *Exchange) appendDecision(dst []byte) []byte {
 	if e.name != nil {
 		dst = appendMember(dst, "model", e.name.route.model)
 	}
-	if a := e.attempt; a != nil {
-		dst = appendMember(dst, "pool", a.pool.name)
-		dst = appendMember(dst, "balance", a.pool.policy.Name())
+	if p := e.answeredBy(); p != nil {
+		dst = appendMember(dst, "pool", p.name)
+		dst = appendMember(dst, "balance", p.policy.Name())
 	}
 	if e.name != nil && e.prepared != nil {
 		dst = append(dst, ", priority="...)
@@ -66,6 +66,18 @@ func (e *Exchange) appendDecision(dst []byte) []byte {
 		dst = appendMember(dst, "problem", e.problem.Kind.String())
 	}
 	return append(dst, "\r\n"...)
+}
+
+// answeredBy is the pool of the backend that answers; nil for none, or where another
+// one asked it.
+func (e *Exchange) answeredBy() *Pool {
+	switch {
+	case e.attempt != nil:
+		return e.attempt.pool
+	case e.flown() != nil && e.seat.first:
+		return e.seat.flight.course.pool // which does not change any more
+	}
+	return nil
 }
 
 // appendChoice appends why the backend was chosen, and by which figures: seconds,

@@ -126,6 +126,9 @@ func (b *relay) keepAwake(now time.Time, interval time.Duration) error {
 		return nil
 	}
 	b.spoke = now
+	if b.e.flight != nil { // each follower sees to its own client
+		return nil
+	}
 	b.e.conn.armWrite(now)
 	return b.put(keepaliveComment, false)
 }

@@ -82,7 +82,9 @@ type progress struct {
 	looked        looked            // what hooks did
 	withholdUsage bool              // the usage chunk was asked for by us, not by the client
 
-	known known // what the cache has to do with it
+	known  known   // what the cache has to do with it
+	seat   *seat   // on the flight that its answer comes with; nil: none
+	flight *flight // whose own exchange this is; nil: a client's
 
 	// What an idempotency key is about.
 	claim    *idempotency.Claim // to be ended; nil for none
@@ -136,10 +138,11 @@ func (e *Exchange) finish() {
 	}
 	defer s.inflight.Add(-1)
 	now := e.responded
-	if e.attempt != nil || e.socket != nil || now.IsZero() { // more than the first frame was written, or nothing forwarded
+	if e.attempt != nil || e.socket != nil || e.seat != nil || now.IsZero() { // more than the first frame was written, or nothing forwarded
 		now = time.Now()
 	}
 	e.endAttempt(now)
+	e.disembark()
 	e.learn()
 	e.settle(now)
 	e.charge()
@@ -151,6 +154,11 @@ func (e *Exchange) finish() {
 		s.sockets.Add(-1)
 	}
 	e.local.Free()
+	e.recycle()
+}
+
+// recycle gives e back, which holds nothing any more.
+func (e *Exchange) recycle() {
 	e.progress = progress{}
 	e.call.Stream = false // what is not scanned does not stream
 	e.edits.Reset()

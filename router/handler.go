@@ -83,6 +83,9 @@ func (s *Server) serve(e *Exchange) error {
 	if err := e.lookup(); err != nil || e.known.answer != nil {
 		return err
 	}
+	if e.seat != nil {
+		return e.fly()
+	}
 	if err := e.forward(); err != nil {
 		return err
 	}

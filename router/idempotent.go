@@ -115,6 +115,9 @@ func (e *Exchange) describe() {
 	if e.claim != nil && e.known.answer != nil {
 		e.claim.Begin(idempotency.Answer{Status: e.status, ContentType: string(e.known.contentType()), Events: e.known.streams()})
 	}
+	if h := e.flown(); e.claim != nil && h != nil {
+		e.claim.Begin(idempotency.Answer{Status: h.status, ContentType: string(h.contentType), Events: h.events})
+	}
 	if e.claim != nil && a != nil {
 		e.claim.Begin(idempotency.Answer{Status: e.status, ContentType: string(a.contentType()), Events: a.events})
 	}

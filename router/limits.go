@@ -202,18 +202,27 @@ func (e *Exchange) settle(now time.Time) {
 	switch {
 	case e.known.answer != nil:
 		e.ticket.Settle(now, e.hitDemand())
+	case e.coalesced():
+		e.ticket.Settle(now, e.coalescedDemand())
 	case e.usage.Reported:
-		r.estimator.Learn(e.prompt, e.usage)
+		if e.seat == nil { // its flight has learned
+			r.estimator.Learn(e.prompt, e.usage)
+		}
 		e.ticket.Settle(now, r.demandOf(e.usage))
 	case e.costNothing():
 		e.ticket.Settle(now, admission.Demand{})
 	default:
-		held := e.ticket.Reserved()
-		seen := e.expected
-		seen.OutputTokens = e.relay.sequence // about a token each
-		used := r.demandOf(seen)
-		e.ticket.Settle(now, admission.Demand{Tokens: max(held.Tokens, used.Tokens), MicroUSD: max(held.MicroUSD, used.MicroUSD)})
+		e.ticket.Settle(now, e.seenDemand())
 	}
+}
+
+// seenDemand is what an answer counts as whose usage nobody tells.
+func (e *Exchange) seenDemand() admission.Demand {
+	held := e.ticket.Reserved()
+	seen := e.expected
+	seen.OutputTokens = e.relay.sequence // about a token each
+	used := e.name.route.demandOf(seen)
+	return admission.Demand{Tokens: max(held.Tokens, used.Tokens), MicroUSD: max(held.MicroUSD, used.MicroUSD)}
 }
 
 // costNothing reports whether no backend can have worked for the request in

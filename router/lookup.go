@@ -21,7 +21,9 @@ import (
 // caching is what is kept of a route's answers; nil: nothing.
 type caching struct {
 	cache.Rule
-	route cache.Digest // all of the route that can change an answer
+	route    cache.Digest // all of the route that can change an answer
+	coalesce bool         // who asks the same at once shares a flight
+	window   int64        // bytes of it that wait for the slower ones
 }
 
 // known is what the cache has to do with an exchange.
@@ -33,6 +35,7 @@ type known struct {
 	answer     *cache.Answer // of a hit
 	form       *buf.Buffer   // the answer of a hit as the asker wants it, where that is otherwise; else nil
 	recording  *cache.Recording
+	usage      helixflow.Usage // of an answer that another one's flight brought
 }
 
 // setCache makes room for so many bytes of answers, and a cache if it is the first
@@ -51,6 +54,7 @@ func (s *Server) setCache(limit int64) {
 		}
 		c.Share(s.knownThrough.Swap(nil))
 		s.metrics.Cache(func() metric.CacheStats { return cacheFigures(c.Stats()) })
+		s.metrics.Flights(s.flights.stats)
 		s.known.Store(c)
 	}
 }
@@ -111,7 +115,7 @@ func (e *Exchange) lookup() error {
 	} else {
 		e.known.keeps, e.known.result = true, metric.CacheMiss
 		if !e.client.cache.noCache {
-			e.find(c)
+			e.findOrBoard(c)
 		}
 	}
 	e.name.route.series.Cache(e.known.result)
@@ -212,6 +216,16 @@ func (e *Exchange) find(c *caching) {
 	r.series.Saved(a.Usage, r.price.of(a.Usage))
 }
 
+// findOrBoard finds the answer, or the flight that it comes with.
+func (e *Exchange) findOrBoard(c *caching) {
+	for again := false; ; again = true {
+		e.find(c)
+		if e.known.answer != nil || !c.coalesce || e.client.cache.onlyIfCached || e.board(c, again) {
+			return
+		}
+	}
+}
+
 // suits reports whether the answer can be given as the asker wants it, and makes it
 // that.
 func (e *Exchange) suits(a *cache.Answer) bool {
@@ -247,8 +261,12 @@ func reportsApart(op helixflow.Op) bool {
 // hitDemand is what a hit counts as against limits.
 func (e *Exchange) hitDemand() admission.Demand {
 	r := e.name.route
-	d := r.demandOf(e.known.answer.Usage)
-	switch r.cache.Charge {
+	return r.cache.charged(r.demandOf(e.known.answer.Usage))
+}
+
+// charged is what of a demand counts that no backend was asked for.
+func (c *caching) charged(d admission.Demand) admission.Demand {
+	switch c.Charge {
 	case cache.ChargeAll:
 	case cache.ChargeTokens:
 		d.MicroUSD = 0

@@ -63,6 +63,8 @@ func (b *relay) run() error {
 		return b.write(e.replay.Body, true)
 	case e.known.answer != nil && e.problem == nil:
 		return b.replayKnown(e.known.answer)
+	case e.flown() != nil:
+		return b.follow()
 	case a == nil:
 		return b.write(e.local.B, true)
 	case a.events:
@@ -94,6 +96,10 @@ func (b *relay) write(p []byte, last bool) error {
 
 // put is write of what is no part of the answer.
 func (b *relay) put(p []byte, last bool) error {
+	if f := b.e.flight; f != nil {
+		b.sent += int64(len(p))
+		return f.write(p, last)
+	}
 	out := b.out
 	b.out = nil
 	if out == nil {

@@ -79,7 +79,7 @@ func (c *clientConn) mustClose() bool {
 
 // appendHead appends the answer's head, up to its blank line.
 func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
-	a := e.attempt
+	a, flown := e.attempt, e.flown()
 	dst = appendStatusLine(dst, e.status)
 	dst = e.srv.date.append(dst, now)
 	switch {
@@ -91,10 +91,12 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 		dst = append(dst, helixflow.HeaderReplayed+": true\r\n"...)
 	case e.known.answer != nil && e.problem == nil:
 		dst = appendContentType(dst, e.known.contentType())
+	case flown != nil:
+		dst = append(appendContentType(dst, flown.contentType), flown.lines...)
 	case e.status != statusNoContent:
 		dst = append(dst, "Content-Type: application/json\r\n"...)
 	}
-	if a != nil && a.events || e.replay != nil && e.replay.Events || e.known.streams() {
+	if a != nil && a.events || e.replay != nil && e.replay.Events || e.known.streams() || flown != nil && flown.events {
 		// nginx in front must not hold events back.
 		dst = append(dst, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"...)
 	}
@@ -163,6 +165,8 @@ func (e *Exchange) bodySize() int64 {
 			return -1
 		}
 		return int64(len(e.known.body()))
+	case e.flown() != nil:
+		return e.flown().size
 	case a == nil:
 		return int64(len(e.local.B))
 	case e.op == helixflow.OpPassthrough && e.conn.head.IsHead():

@@ -56,6 +56,8 @@ type Server struct {
 	answers      *idempotency.Store
 	known        atomic.Pointer[cache.Cache]   // nil before the first plan with a model that has answers kept
 	knownThrough atomic.Pointer[redisx.Client] // what the cache is to be shared through, until there is one
+	flights      flights
+	flying       sync.WaitGroup // of the flights' goroutines
 	objects      *objects.Registry
 	spooled      atomic.Int64   // bytes of uploads on disk
 	mirrored     atomic.Int32   // copies under way
@@ -308,6 +310,7 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	s.copies.Wait()
+	s.flying.Wait()
 	s.watcher.close()
 	s.answers.Close()
 	if c := s.known.Load(); c != nil {

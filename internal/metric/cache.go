@@ -16,11 +16,12 @@ const (
 	CacheUnused CacheResult = iota
 	CacheHit
 	CacheMiss
-	CacheBypass // its answer may not be kept
+	CacheBypass    // its answer may not be kept
+	CacheCoalesced // it shared an answer that was on its way
 	numCacheResults
 )
 
-var cacheResults = [numCacheResults]string{"", "hit", "miss", "bypass"}
+var cacheResults = [numCacheResults]string{"", "hit", "miss", "bypass", "coalesced"}
 
 // String is the result in a word; empty for none.
 func (r CacheResult) String() string { return cacheResults[r] }
@@ -32,6 +33,12 @@ type CacheStats struct {
 
 	Shared                                   bool // replicas share
 	SharedHits, SharedDropped, SharedForeign uint64
+}
+
+// FlightStats is what is shared at one moment.
+type FlightStats struct {
+	UnderWay, Followers int64
+	Lost                uint64
 }
 
 // cacheSeries is what is counted per model.
@@ -54,6 +61,10 @@ func (s *ModelSeries) Saved(u helixflow.Usage, microUSD int64) {
 // Cache has scrapes ask stats, from any goroutine, what is kept. The latest one
 // given counts.
 func (m *Metrics) Cache(stats func() CacheStats) { m.cache.Store(&stats) }
+
+// Flights has scrapes ask stats, from any goroutine, what is shared. The latest one
+// given counts.
+func (m *Metrics) Flights(stats func() FlightStats) { m.flights.Store(&stats) }
 
 // writeCacheOfModels writes nothing for models without a cache.
 func writeCacheOfModels(t *text, models []*ModelSeries) {
@@ -109,4 +120,19 @@ func (m *Metrics) writeCache(t *text) {
 		t.sample(cacheShared.name, s.SharedDropped, "what", "dropped")
 		t.sample(cacheShared.name, s.SharedForeign, "what", "foreign")
 	}
+	m.writeFlights(t)
+}
+
+func (m *Metrics) writeFlights(t *text) {
+	stats := m.flights.Load()
+	if stats == nil {
+		return
+	}
+	s := (*stats)()
+	t.family(cacheFlights)
+	t.sample(cacheFlights.name, uint64(max(s.UnderWay, 0)))
+	t.family(cacheFollowers)
+	t.sample(cacheFollowers.name, uint64(max(s.Followers, 0)))
+	t.family(cacheLost)
+	t.sample(cacheLost.name, s.Lost)
 }

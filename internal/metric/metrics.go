@@ -36,6 +36,7 @@ type Metrics struct {
 	operations        operations
 	idempotency       idempotency
 	cache             atomic.Pointer[func() CacheStats]
+	flights           atomic.Pointer[func() FlightStats]
 	websockets        [helixflow.NumOps]WebsocketSeries
 
 	mu       sync.Mutex // guards the fields below, not what they point at

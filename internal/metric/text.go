@@ -76,6 +76,9 @@ var (
 	cacheLimit          = family{"helixflow_cache_limit_bytes", "gauge", "Memory they may use."}
 	cacheDropped        = family{"helixflow_cache_dropped_total", "counter", "Answers that left because their time was over or others needed the room (evicted), or were too long to be kept, or found no room (refused)."}
 	cacheShared         = family{"helixflow_cache_shared_total", "counter", "Answers that were found in Redis (hit), were not written there since it was too slow or away (dropped), or were not believed (foreign)."}
+	cacheFlights        = family{"helixflow_cache_flights", "gauge", "Answers on their way that whoever asks the same meanwhile shares."}
+	cacheFollowers      = family{"helixflow_cache_followers", "gauge", "Requests that get one of them, those that began it included."}
+	cacheLost           = family{"helixflow_cache_followers_lost_total", "counter", "Requests that read so slowly that they were cut off from an answer they shared."}
 	idempotencyRequests = family{"helixflow_idempotency_requests_total", "counter", "Requests with an idempotency key, by what was known of it: first, running, replayed, reused."}
 	idempotencyAnswers  = family{"helixflow_idempotency_answers", "gauge", "Answers kept for idempotency keys now."}
 	idempotencyBytes    = family{"helixflow_idempotency_bytes", "gauge", "Memory they use, with those that are being gathered."}
