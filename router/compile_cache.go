@@ -64,7 +64,7 @@ func cachingOf(m *configs.Model) *caching {
 			TTL: c.Exact, Jitter: c.Jitter.Float(), Sharing: sharings[c.Scope], MaxAnswer: c.MaxAnswer,
 			Original: c.Replay == "original", Charge: charges[c.Charge],
 		},
-		route: routeDigest(m), coalesce: c.Coalesce, window: max(c.MaxAnswer, largestBlock),
+		route: routeDigest(m), coalesce: c.Coalesce,
 	}
 	for _, name := range c.Allow {
 		k.Allow |= allowances[name]

@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,10 @@ const (
 	flightWindow = 1 << 20 // bytes that wait for slower followers
 	firstBlock   = 4 << 10
 	largestBlock = 64 << 10
+
+	// How long the faster followers wait for the others, once, when the window is
+	// full: those who merely take turns on a processor stay together.
+	graceOfWindow = 250 * time.Millisecond
 )
 
 // flightKey is what those on one flight have in common: the question, the form of
@@ -49,11 +54,10 @@ type flights struct {
 
 // flight is one call of a backend for all who ask the same.
 type flight struct {
-	srv    *Server
-	key    flightKey
-	window int64
-	own    *Exchange  // what the flight itself goes through; its goroutine's alone
-	conn   clientConn // stands for all followers: it has no socket, and hangs up when the last one leaves
+	srv  *Server
+	key  flightKey
+	own  *Exchange  // what the flight itself goes through; its goroutine's alone
+	conn clientConn // stands for all followers: it has no socket, and hangs up when the last one leaves
 
 	mu   sync.Mutex // guards the fields below
 	room *sync.Cond // a follower has moved or left, while the flight waits for that
@@ -111,12 +115,12 @@ type course struct {
 // board gives e a seat on the flight that its answer comes with, and begins that if
 // there is none; without one e asks for itself. False: the answer has come since e
 // looked, unless this is already the second time.
-func (e *Exchange) board(c *caching, again bool) bool {
+func (e *Exchange) board(again bool) bool {
 	s := e.srv
 	k := flightKey{Key: e.known.key, stream: e.call.Stream && e.op.CanStream(), class: e.classFor()}
 	k.usage = k.stream && e.call.IncludeUsage && reportsApart(e.op)
 	st := &seat{parked: parked{call: make(chan struct{}, 1)}}
-	switch s.flights.board(k, st, c.window, !again, s, e.bodyRead) {
+	switch s.flights.board(k, st, !again, s, e.bodyRead) {
 	case boardLook:
 		return false
 	case boardFull:
@@ -147,7 +151,7 @@ const (
 
 // board finds or makes a flight for st. A flight that ended has put its answer into
 // the cache before: whoever finds no flight finds that.
-func (t *flights) board(k flightKey, st *seat, window int64, look bool, s *Server, now time.Time) boarding {
+func (t *flights) board(k flightKey, st *seat, look bool, s *Server, now time.Time) boarding {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch f := t.open[k]; {
@@ -158,7 +162,7 @@ func (t *flights) board(k flightKey, st *seat, window int64, look bool, s *Serve
 	case t.underWay >= maxFlights:
 		return boardFull
 	}
-	f := &flight{srv: s, key: k, window: min(window, flightWindow)}
+	f := &flight{srv: s, key: k}
 	f.room = sync.NewCond(&f.mu)
 	f.conn.srv, f.conn.fd = s, -1
 	f.conn.writeUntil = now.Add(365 * 24 * time.Hour) // it has no deadlines either
@@ -256,6 +260,7 @@ func (f *flight) take(e *Exchange) {
 
 // run is the flight, from its beginning to its end.
 func (f *flight) run() {
+	defer f.away()
 	defer f.land()
 	e := f.own
 	if err := e.forward(); err != nil {
@@ -317,26 +322,42 @@ func (f *flight) write(p []byte, last bool) error {
 // goes on with the fastest follower, and the others lose what it leaves behind.
 // False: nobody is left. The lock is held.
 func (f *flight) makeRoom(n int, last bool) bool {
-	for {
+	for waitsUntil := (time.Time{}); ; {
 		size := f.blockFor(n, last)
+		slowest, fastest := f.spread()
 		switch {
 		case f.abandoned:
 			return false
 		case size == 0:
 			return true
-		case f.held+size <= f.window && f.srv.known.Load().Hold(size):
+		case f.held+size <= flightWindow && f.srv.known.Load().Hold(size):
 			f.held += size
 			f.blocks = append(f.blocks, block{make([]byte, 0, size), size})
 		case len(f.blocks) == 0: // it has to lie somewhere
 			f.blocks = append(f.blocks, block{make([]byte, 0, size), 0})
-		case f.fastest() >= f.begin+int64(len(f.blocks[0].bytes)):
+		case slowest >= f.begin+int64(len(f.blocks[0].bytes)):
 			f.drop()
+		case fastest < f.begin+int64(len(f.blocks[0].bytes)):
+			f.wait()
+		case waitsUntil.IsZero():
+			waitsUntil = time.Now().Add(graceOfWindow)
+			timer := time.AfterFunc(graceOfWindow, f.room.Broadcast)
+			defer timer.Stop()
+			f.wait()
+		case time.Now().Before(waitsUntil):
+			f.wait()
 		default:
-			f.waits = true
-			f.room.Wait()
-			f.waits = false
+			f.drop()
 		}
 	}
+}
+
+// wait waits until a follower moves or leaves. The lock is held, and let go of
+// meanwhile.
+func (f *flight) wait() {
+	f.waits = true
+	f.room.Wait()
+	f.waits = false
 }
 
 // blockFor is how large a block n more bytes need; 0: they fit into the last one.
@@ -350,12 +371,15 @@ func (f *flight) blockFor(n int, last bool) int64 {
 	return max(int64(n), min(max(f.end-f.begin, firstBlock), largestBlock))
 }
 
-// fastest is how far the fastest follower has read.
-func (f *flight) fastest() (at int64) {
+// spread is how far those who can still read on have read.
+func (f *flight) spread() (slowest, fastest int64) {
+	slowest = math.MaxInt64
 	for _, st := range f.seats {
-		at = max(at, st.at)
+		if st.at >= f.begin {
+			slowest, fastest = min(slowest, st.at), max(fastest, st.at)
+		}
 	}
-	return at
+	return slowest, fastest
 }
 
 // drop forgets the first block.
@@ -397,15 +421,15 @@ func (f *flight) fail(p *helixflow.Error) {
 	f.wake()
 }
 
-// land ends the flight, whatever panicked on the way.
+// land ends the call, whatever panicked on the way.
 func (f *flight) land() {
-	e, s := f.own, f.srv
+	e := f.own
 	if p := recover(); p != nil {
-		s.logPanic(e, p, debug.Stack())
+		f.srv.logPanic(e, p, debug.Stack())
 		e.truncated = true
 		f.crash()
 	}
-	s.flights.land(f)
+	f.srv.flights.land(f)
 	now := time.Now()
 	e.endAttempt(now)
 	e.learn()
@@ -413,11 +437,18 @@ func (f *flight) land() {
 	e.freeRequest()
 	e.unkeep()
 	e.recycle()
+}
+
+// away is the end of the goroutine, even if the books panicked.
+func (f *flight) away() {
+	if p := recover(); p != nil {
+		f.srv.logPanic(nil, p, debug.Stack())
+	}
 	f.mu.Lock()
 	f.landed = true
 	f.release()
 	f.mu.Unlock()
-	s.inflight.Add(-1)
+	f.srv.inflight.Add(-1)
 }
 
 // crash is the end of a flight that panicked.

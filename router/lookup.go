@@ -23,7 +23,6 @@ type caching struct {
 	cache.Rule
 	route    cache.Digest // all of the route that can change an answer
 	coalesce bool         // who asks the same at once shares a flight
-	window   int64        // bytes of it that wait for the slower ones
 }
 
 // known is what the cache has to do with an exchange.
@@ -220,7 +219,7 @@ func (e *Exchange) find(c *caching) {
 func (e *Exchange) findOrBoard(c *caching) {
 	for again := false; ; again = true {
 		e.find(c)
-		if e.known.answer != nil || !c.coalesce || e.client.cache.onlyIfCached || e.board(c, again) {
+		if e.known.answer != nil || !c.coalesce || e.client.cache.onlyIfCached || e.board(again) {
 			return
 		}
 	}

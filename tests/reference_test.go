@@ -213,6 +213,7 @@ func metricsPage(t *testing.T) string {
 	m.Redis(func() *metric.Redis { return &metric.Redis{Failed: map[string]uint64{"timeout": 1}, Breaker: "closed"} })
 	model.Cache(metric.CacheHit)
 	m.Cache(func() metric.CacheStats { return metric.CacheStats{Shared: true} })
+	m.Flights(func() metric.FlightStats { return metric.FlightStats{} })
 	m.Discoveries(func() []metric.Discovery { return []metric.Discovery{{Pool: "p", Found: 1, LastGood: time.Unix(1, 0)}} })
 	m.Idempotent(metric.IdempotentFirst)
 	m.Idempotency(func() metric.IdempotencyStats { return metric.IdempotencyStats{} })
