@@ -17,8 +17,8 @@
 //
 // A request runs from its first byte to its last on the goroutine of its
 // connection; none is started for it. Where those who ask the same share a flight,
-that has a goroutine of its own, and they read what it brings. A websocket has one more, for the way back,
-// which ends before the first. One goroutine watches all client connections for
+// that has a goroutine of its own, and they read what it brings. A websocket has one
+// more, for the way back, which ends before the first. One goroutine watches all client connections for
 // hang-ups. Publish may be called at any time.
 //
 // # Ownership

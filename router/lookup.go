@@ -81,9 +81,10 @@ func (s *Server) CacheStats() (stats cache.Stats, ok bool) {
 // were in memory.
 func (s *Server) PurgeCache(which cache.Selection) (deleted int, err error) {
 	if c := s.known.Load(); c != nil {
-		return c.Purge(which, time.Now())
+		deleted, err = c.Purge(which, time.Now())
+		s.flights.seal()
 	}
-	return 0, nil
+	return deleted, err
 }
 
 // ShareCache has the cache find the answers of other replicas through a Redis, and
