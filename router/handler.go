@@ -44,27 +44,38 @@ func (s *Server) serve(e *Exchange) error {
 	switch e.op {
 	case helixflow.OpRealtime, helixflow.OpResponsesSocket:
 		return e.openSocket()
-	}
-	if e.op != helixflow.OpPassthrough {
-		if err := e.shed(); err != nil {
+	case helixflow.OpPassthrough:
+		if err := e.arrive(e.began); err != nil {
 			return err
 		}
-	}
-	if err := e.arrive(e.began); err != nil {
-		return err
-	}
-	if e.op == helixflow.OpPassthrough {
 		return e.passOn()
 	}
-	if err := e.scan(); err != nil {
-		return err
-	}
-	if err := e.resolve(); err != nil {
+	if err := e.understand(); err != nil {
 		if err == errMissingModel && e.passesWithoutModel() {
 			return e.passWithoutModel()
 		}
 		return err
 	}
+	return e.answer()
+}
+
+// understand lets e in, as far as rates go, and finds out what is asked of which
+// model.
+func (e *Exchange) understand() error {
+	if err := e.shed(); err != nil {
+		return err
+	}
+	if err := e.arrive(e.began); err != nil {
+		return err
+	}
+	if err := e.scan(); err != nil {
+		return err
+	}
+	return e.resolve()
+}
+
+// answer gets an answer: one that is known, or a backend's.
+func (e *Exchange) answer() error {
 	if err := e.checkNamed(); err != nil {
 		return err
 	}
@@ -83,7 +94,7 @@ func (s *Server) serve(e *Exchange) error {
 	if err := e.lookup(); err != nil || e.known.answer != nil {
 		return err
 	}
-	if e.seat != nil {
+	if e.seat != nil { // with others who ask the same
 		return e.fly()
 	}
 	if err := e.forward(); err != nil {
