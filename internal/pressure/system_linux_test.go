@@ -40,3 +40,13 @@ func TestCgroupMemory(t *testing.T) {
 	f("12:memory:/v1\n", map[string]string{"v1/memory.max": "500", "v1/memory.current": "1"}, 0, 0)
 	f("0::/../../etc\n", map[string]string{"etc/memory.max": "-1", "etc/memory.current": "x"}, 0, 0)
 }
+
+// In a root without /proc nobody knows how many are open, and that is no pressure.
+func TestDescriptorsWithoutProc(t *testing.T) {
+	_, known := descriptorsIn(filepath.Join(t.TempDir(), "none"))
+	assert.False(t, known)
+	u, known := descriptorsIn(fds)
+	assert.True(t, known)
+	assert.Positive(t, u.Used)
+	assert.Less(t, u.Used, u.Limit)
+}
