@@ -33,6 +33,8 @@ type ward struct {
 	down    []*atomic.Bool
 	m       *Members
 
+	engines sync.WaitGroup
+
 	mu    sync.Mutex // guards the field below
 	moved []string
 }
@@ -43,6 +45,7 @@ func admit(t *testing.T, n int, f func(w *ward)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &ward{t: t, metrics: metric.New(), rules: DefaultRules()}
 		w.fleet = NewFleet(w.metrics)
+		defer w.engines.Wait() // which end with the fleet's connections
 		defer w.fleet.Close()
 		w.fleet.OnTransition(func(c Transition) {
 			w.mu.Lock()

@@ -21,7 +21,7 @@ import (
 func warmOne(t *testing.T, f func(w *ward, ep *Endpoint, e *teller)) {
 	t.Helper()
 	admit(t, 0, func(w *ward) {
-		e := &teller{script: map[string]func(net.Conn) bool{}}
+		e := &teller{serving: &w.engines, script: map[string]func(net.Conn) bool{}}
 		address, err := ParseAddress("http://10.0.0.1/v1")
 		require.NoError(t, err)
 		ep := w.fleet.Adopt(Spec{Pool: "p", URL: "http://10.0.0.1/v1", Address: address, Warm: true})
