@@ -32,7 +32,6 @@ type ward struct {
 	list    []*Endpoint
 	down    []*atomic.Bool
 	m       *Members
-
 	engines sync.WaitGroup
 
 	mu    sync.Mutex // guards the field below
