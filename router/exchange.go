@@ -25,7 +25,6 @@ type Exchange struct {
 	edits   openai.Edits
 	tried   []balancer.Mask // of each of the route's targets
 	byLists bool            // who does not list the model is left out
-	unable  uint64          // targets that cannot serve it, as bits
 	relay   relay           // writes the answer
 	asked   accesslog.Text  // the model as the client named it
 	idBuf   [40]byte
@@ -37,6 +36,7 @@ type progress struct {
 	snap   *Snapshot // pinned: no reload can tear this request
 	conn   *clientConn
 	client client // what its head says
+	unable uint64 // targets that cannot serve it, as bits
 
 	// What came, filled by intake and scan.
 	op       helixflow.Op
