@@ -99,6 +99,9 @@ func (ep *Endpoint) change(now tick, f func(r *Rules)) {
 	ejections = ep.health.ejections - ejections
 	if before != after {
 		p.epoch.Add(1)
+		if !before.serves() && (after == HalfOpen || after.serves()) {
+			ep.Load.Forgive()
+		}
 	}
 	p.mu.Unlock()
 	if before == after {

@@ -230,6 +230,42 @@ func TestAdaptiveFailuresCount(t *testing.T) {
 	assert.Greater(t, pool[1].Load.Factor(), 2.0)
 }
 
+// TestAdaptiveForgives: who was out for its failures comes back as one of the
+// others, whatever is usual among them, and not as one that is kept out further.
+func TestAdaptiveForgives(t *testing.T) {
+	p, pool := newPolicy(t, "adaptive"), pool(3)
+	at := time.Minute
+	choose := func() {
+		at += 2 * time.Second
+		balancer.Choose(p, &balancer.Request{Eligible: balancer.FirstN(3), Now: int64(at)}, pool)
+	}
+	ask := func(i int) { stream(pool[i].Load, 50, at, 100*time.Millisecond) }
+	for range 50 {
+		for i := range pool {
+			ask(i)
+		}
+	}
+	for range 20 {
+		var c balancer.Charge
+		c.Take(pool[1].Load, &balancer.Request{Now: int64(at), Tokens: 50, Stream: true})
+		c.Failed(int64(at))
+		c.Settle(int64(at))
+	}
+	choose()
+	require.Greater(t, pool[1].Load.Factor(), 2.0)
+	require.NotZero(t, pool[1].Load.Base(int64(at)))
+
+	pool[1].Load.Forgive()
+	assert.Equal(t, 1.0, pool[1].Load.Factor())
+	assert.Zero(t, pool[1].Load.Base(int64(at)))
+	choose()
+	for i := range pool {
+		ask(i)
+	}
+	choose()
+	assert.Equal(t, 1.0, pool[1].Load.Factor(), "its first sample stands alone")
+}
+
 // TestAdaptiveProbes: a slow backend is tried now and then all the same.
 func TestAdaptiveProbes(t *testing.T) {
 	p, pool := newPolicy(t, "adaptive"), pool(3)

@@ -131,6 +131,19 @@ func (c *Charge) Failed(now int64) {
 	}
 }
 
+// Forgive forgets how slow the backend was: it has been out, for failures that are
+// in that figure too, and who comes back is taken for as fast as its pool. A
+// backend that is kept out by what it was would hardly be asked how it is now.
+// So is its latency without work forgotten, that few requests may have shown.
+func (l *Load) Forgive() {
+	d := &l.learned
+	d.baseNow.Store(0)
+	d.baseLast.Store(0)
+	d.sampled.Store(0)
+	d.gap.set(0)
+	d.factor.Store(0)
+}
+
 // Learn takes in how the request of c ended that was served to its end, and what
 // it used; before Settle.
 func (c *Charge) Learn(u helixflow.Usage, now int64) {
@@ -201,7 +214,10 @@ func (p *pace) refresh(now int64, candidates []Candidate) {
 	slowness, typical := median(slow[:n]), median(gap[:m])
 	for i := range candidates {
 		d := &candidates[i].Load.learned
-		if d.sampled.Load() < last { // idle since: it is to be tried again
+		switch sampled := d.sampled.Load(); {
+		case sampled == 0: // its first sample is one beside what is usual here
+			d.slow.set(slowness)
+		case sampled < last: // idle since: it is to be tried again
 			part := 1 - math.Exp(-float64(now-max(last, 0))/idleDecay)
 			d.slow.move(slowness, part)
 			if d.gap.get() != 0 {

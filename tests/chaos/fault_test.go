@@ -111,7 +111,7 @@ func TestStorm(t *testing.T) {
 	l := newLoad(t, r)
 	l.pace(300)
 	wait(time.Second)
-	fakes[0].Queue(fakellm.MustParse("status=500,times=1000000"))
+	fakes[0].Queue(fakellm.MustParse("status=500,times=100000"))
 	begin := time.Now()
 	wait(2 * phase)
 	l.stop()

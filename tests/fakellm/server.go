@@ -57,18 +57,29 @@ func (s *Server) Addr() string {
 func (s *Server) Queue(scripts ...Script) {
 	s.note(func() {
 		for _, script := range scripts {
-			for range max(script.Times, 1) {
-				s.queue = append(s.queue, script)
-			}
+			script.Times = max(script.Times, 1)
+			s.queue = append(s.queue, script)
 		}
 	})
 }
 
-// Queued returns how many scripts wait.
-func (s *Server) Queued() int {
+// Queued returns how many requests the queued scripts are for.
+func (s *Server) Queued() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.queue)
+	for _, script := range s.queue {
+		n += script.Times
+	}
+	return n
+}
+
+// pop takes the queue's first script, for one request. The lock is held.
+func (s *Server) pop() Script {
+	script := s.queue[0]
+	if s.queue[0].Times--; s.queue[0].Times == 0 {
+		s.queue = s.queue[1:]
+	}
+	return script
 }
 
 // Up listens again after Down, on the same port; nothing happens when it does.
@@ -163,7 +174,7 @@ func (s *Server) greeting() *Fault {
 	}
 	for _, f := range s.queue[0].Faults {
 		if f.At.Where == AtAccept {
-			s.queue = s.queue[1:]
+			s.pop()
 			return &f
 		}
 	}
@@ -185,7 +196,5 @@ func (s *Server) scriptFor(r *Request) (script Script, text string) {
 	if r.Method != "POST" && !r.isSocket() || len(s.queue) == 0 {
 		return Script{}, ""
 	}
-	script = s.queue[0]
-	s.queue = s.queue[1:]
-	return script, "queued"
+	return s.pop(), "queued"
 }
