@@ -57,11 +57,11 @@ chaos: build ## dying backends, reloads and drains under load, in short forms
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/chaos/...
 
 .PHONY: integration
-integration: build ## limits that routers share, on a real Redis; needs redis-server
-	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./internal/redisx/... ./router/sharing/... ./tests/replicas/...
+integration: build ## limits and answers that routers share, on a real Redis; needs redis-server
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./cache/... ./internal/redisx/... ./router/sharing/... ./tests/replicas/...
 
 .PHONY: compat
-compat: build ## the clients of applications against the built binary; needs python3, node, a JDK and Maven
+compat: build ## the clients of applications against the built binary; needs python3, node, a JDK, Maven and redis-server
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration -parallel 5 ./tests/compat/...
 
 .PHONY: compat-record

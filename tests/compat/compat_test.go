@@ -20,7 +20,6 @@ var record = flag.Bool("record", false, "write results.json instead of comparing
 
 func TestClients(t *testing.T) {
 	bin := binary(t)
-	runtimes := newRuntimes()
 	var mu sync.Mutex // guards ran
 	ran := make(map[string]Result)
 	t.Cleanup(func() {

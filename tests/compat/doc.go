@@ -42,6 +42,7 @@
 //	models, model         ids
 //	moderate              flagged
 //	post                  posts {} to the path in prompt
+//	known                 seen: body posted to endpoint, so many times at once
 //
 // What came before an error is answered beside it. The tool is get_weather, with
 // city (text) and days (integer), both required. A driver that is told to leave

@@ -38,6 +38,9 @@ type runtime struct {
 	args    []string // before the driver's name
 }
 
+// runtimes are those of all tests.
+var runtimes = newRuntimes()
+
 // newRuntimes returns what installs a runtime: once, for whichever test asks
 // first, while others wait.
 func newRuntimes() map[string]func(t *testing.T) runtime {

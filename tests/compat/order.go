@@ -3,6 +3,8 @@ package compat
 // What the runner and a client's driver say to each other: an Order is a line of
 // JSON on the driver's stdin, its Answer a line on stdout.
 
+import "encoding/json"
+
 // Order is one thing for a client to do. Zero fields are the client's defaults,
 // but for Retries: 0 is none.
 type Order struct {
@@ -23,6 +25,10 @@ type Order struct {
 	Encoding   string         `json:"encoding"` // of vectors
 	Dimensions int            `json:"dimensions"`
 	Extra      map[string]any `json:"extra"` // keys that the client has no types for, or others
+
+	Endpoint string         `json:"endpoint"` // of known: below /v1
+	Body     map[string]any `json:"body"`     // and the whole request
+	Times    int            `json:"times"`    // so many of it at once
 
 	LeaveMS    int `json:"leave_ms"`    // abort the request after so long
 	LeaveAfter int `json:"leave_after"` // abort a stream after so many items
@@ -47,6 +53,7 @@ type Answer struct {
 	Flagged   []bool         `json:"flagged"`
 	Audio     []byte         `json:"audio"` // in base64
 	RequestID string         `json:"request_id"`
+	Seen      []Seen         `json:"seen"` // of known
 	Error     *Failure       `json:"error"`
 	Bug       string         `json:"bug"` // of the driver
 	About                    // of the verb about
@@ -57,6 +64,14 @@ type Call struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
 	Arguments string `json:"arguments"` // JSON
+}
+
+// Seen is an answer that the router may have known, as the client reads it.
+type Seen struct {
+	Cache   string          `json:"cache"`   // by the client's raw response
+	Age     string          `json:"age"`     // likewise
+	Items   json.RawMessage `json:"items"`   // what it parsed: the one object, or those of the stream
+	Meaning json.RawMessage `json:"meaning"` // the whole answer; of a stream what the client puts together
 }
 
 // Failure is the error a client raised.

@@ -117,16 +117,20 @@ func (w *world) startSim() {
 	w.sim = strings.TrimSuffix(said.BaseURL, "/v1")
 }
 
-// startRouter serves routerConfig on ports of its own choice and waits until it is
-// ready.
+// startRouter serves routerConfig.
 func (w *world) startRouter(env ...string) {
-	config := filepath.Join(w.t.TempDir(), "router.yaml")
-	require.NoError(w.t, os.WriteFile(config, []byte(routerConfig), 0o600))
 	var hash, smallHash string
 	w.key, hash = w.newKey()
 	w.small, smallHash = w.newKey()
-	cmd := exec.Command(w.bin, "serve", "-c", config, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-	cmd.Env = append(env, "KEY_HASH="+hash, "SMALL_HASH="+smallHash, "SIM="+w.sim)
+	w.router, _ = w.serve(routerConfig, append(env, "KEY_HASH="+hash, "SMALL_HASH="+smallHash, "SIM="+w.sim)...)
+}
+
+// serve runs a router on ports of its own choice and waits until it is ready.
+func (w *world) serve(config string, env ...string) (router, admin string) {
+	file := filepath.Join(w.t.TempDir(), "router.yaml")
+	require.NoError(w.t, os.WriteFile(file, []byte(config), 0o600))
+	cmd := exec.Command(w.bin, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+	cmd.Env = env
 	said := w.start("router", cmd)
 	web := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	require.Eventually(w.t, func() bool {
@@ -134,13 +138,14 @@ func (w *world) startRouter(env ...string) {
 		if addresses == nil {
 			return false
 		}
-		w.router = addresses[1]
-		resp, err := web.Get("http://" + addresses[2] + "/readyz")
+		router, admin = addresses[1], addresses[2]
+		resp, err := web.Get("http://" + admin + "/readyz")
 		if err != nil {
 			return false
 		}
 		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 	}, 10*time.Second, 10*time.Millisecond, "the router is not ready")
+	return router, admin
 }
 
 // serving is the line in which the router says where it listens.

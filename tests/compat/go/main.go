@@ -31,6 +31,9 @@ type order struct {
 	Encoding   string         `json:"encoding"`
 	Dimensions int            `json:"dimensions"`
 	Extra      map[string]any `json:"extra"`
+	Endpoint   string         `json:"endpoint"`
+	Body       map[string]any `json:"body"`
+	Times      int            `json:"times"`
 	LeaveMS    int            `json:"leave_ms"`
 	LeaveAfter int            `json:"leave_after"`
 }
@@ -51,6 +54,7 @@ type answer struct {
 	Flagged   []bool         `json:"flagged,omitempty"`
 	Audio     []byte         `json:"audio,omitempty"`
 	RequestID string         `json:"request_id,omitempty"`
+	Seen      []seen         `json:"seen,omitempty"`
 	Error     *failure       `json:"error,omitempty"`
 	Bug       string         `json:"bug,omitempty"`
 

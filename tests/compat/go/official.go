@@ -35,6 +35,7 @@ var official = driver{
 		"respond-socket": officialRespondSocket, "realtime": officialRealtime,
 		"complete": officialComplete, "complete-stream": officialCompleteStream,
 		"models": officialModels, "model": officialModel, "moderate": officialModerate, "post": officialPost,
+		"known": officialKnown,
 	},
 }
 

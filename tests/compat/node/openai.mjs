@@ -5,6 +5,7 @@ import OpenAI, { toFile } from "openai";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
 import { ResponsesWS } from "openai/resources/responses/ws";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { seeAll } from "./known.mjs";
 import { Person, leaving, user, weather } from "./world.mjs";
 
 export const packages = ["openai"];
@@ -220,10 +221,14 @@ async function moderate(o, answer) {
   answer.flagged = r.results.map((verdict) => verdict.flagged);
 }
 
+async function known(o, answer) {
+  answer.seen = await seeAll(by(o), o);
+}
+
 const post = (o) => by(o).post("/" + o.prompt, { body: {} });
 
 export const verbs = {
-  chat, stream, parallel, image, embed, respond, complete, models, model, moderate, post, structured, speak, transcribe, translate, realtime,
+  chat, stream, parallel, image, embed, respond, complete, models, model, moderate, post, structured, speak, transcribe, translate, realtime, known,
   "tools": callTool,
   "tools-stream": callToolStream,
   "structured-responses": structuredResponses,

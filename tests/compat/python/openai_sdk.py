@@ -4,6 +4,7 @@ import asyncio
 import base64
 from concurrent.futures import ThreadPoolExecutor
 
+import known
 import openai
 from websockets.exceptions import WebSocketException
 from world import TOOL, Person, each, failure, given, leave, settle
@@ -210,6 +211,9 @@ class Client:
     async def do_moderate(self, o: dict, answer: dict):
         r = await settle(self.by(o).moderations.create(model=o["model"], input=o["prompts"]))
         answer["flagged"] = [verdict.flagged for verdict in r.results]
+
+    async def do_known(self, o: dict, answer: dict):
+        answer["seen"] = await known.see_all(self.by(o), o, self.is_async)
 
     async def do_post(self, o: dict, answer: dict):
         await settle(self.by(o).post("/" + o["prompt"], body={}, cast_to=object))
