@@ -21,7 +21,8 @@ import (
 // buffer that is freed as soon as nothing will be sent again.
 
 const (
-	bodyStep    = 64 << 10         // a body's claimed length is believed this far
+	bodyStep    = 64 << 10         // a body's claimed length is believed this far,
+	trustedPart = 4                // and then up to so many times what has come
 	bodyGrace   = 10 * time.Second // after this a body must have come at bodyRate
 	bodyRate    = 1 << 10          // bytes per second
 	bodySilence = 10 * time.Second
@@ -307,7 +308,7 @@ func (e *Exchange) readPiece(length int64) error {
 		c.armRead(now, bodySilence)
 	}
 	if n := len(e.body.B); n == cap(e.body.B) && int64(n) != length {
-		e.body = e.body.Grow(1) // doubles: a claimed length is believed as it comes true
+		e.growBody(length)
 	}
 	n, err := c.body.Read(e.body.B[len(e.body.B):cap(e.body.B)])
 	e.body.B = e.body.B[:len(e.body.B)+n]
@@ -325,6 +326,20 @@ func (e *Exchange) readPiece(length int64) error {
 		return bodyError(err)
 	}
 	return nil
+}
+
+// growBody doubles the body's room, and gives it all that its length claims once a
+// quarter of that has come.
+func (e *Exchange) growBody(length int64) {
+	most := int64(trustedPart * cap(e.body.B))
+	if length < 0 || length > most {
+		e.body = e.body.Grow(1)
+		return
+	}
+	whole := buf.Get(int(length))
+	whole.B = append(whole.B, e.body.B...)
+	e.body.Free()
+	e.body = whole
 }
 
 func fastEnough(got int, after time.Duration) bool {

@@ -68,22 +68,35 @@ func (e *Exchange) shedAtRoute() error {
 }
 
 func (e *Exchange) shedFrom(p *Pool, class admission.Class) error {
-	saturation := p.saturation(class, e.began)
-	if !class.Sheds(saturation, e.chance()) {
+	if !class.Sheds(p.saturation(class, e.began), e.chance()) {
 		return nil
 	}
 	if p.lot == nil {
 		e.srv.metrics.Shed(class.String())
 		return shedError(0)
 	}
-	ahead := time.Duration(p.lot.ahead[class].Load())
-	if saturation >= 1 {
+	saturation, ahead := p.saturationFor(class, e.principal.Tenant)
+	switch {
+	case !class.Sheds(saturation, e.chance()): // others use the room up: one of theirs makes way
+		return nil
+	case saturation >= 1:
 		p.lot.series.refused.Add(1)
 		return overloaded(ahead)
 	}
 	e.srv.metrics.Shed(class.String())
 	p.lot.series.shed.Add(1)
 	return shedError(ahead)
+}
+
+// saturationFor is saturation as a tenant sees it that takes turns with the others
+// of its class, and how long it would wait.
+func (p *Pool) saturationFor(class admission.Class, tenant string) (saturation float64, ahead time.Duration) {
+	l := p.lot
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, work := l.queue.AheadOf(class, tenant)
+	ahead = l.time(n, work, p)
+	return p.fullness(n, ahead), ahead
 }
 
 // chance is drawn once for a request, so that who has been let past one look is
@@ -133,13 +146,10 @@ func (l *lot) measure(p *Pool) {
 	}
 	before := l.saturation[admission.Batch].Load()
 	for c := range admission.NumClasses {
-		n, ahead := l.aheadOf(c, p)
-		saturation := float64(n) / float64(max(p.queue.size, 1))
-		if p.queue.wait > 0 {
-			saturation = math.Max(saturation, float64(ahead)/float64(p.queue.wait))
-		}
+		n, work := l.queue.Ahead(c)
+		ahead := l.time(n, work, p)
 		l.ahead[c].Store(int64(ahead))
-		l.saturation[c].Store(uint32(math.Min(saturation, 1) * 1000))
+		l.saturation[c].Store(uint32(p.fullness(n, ahead) * 1000))
 	}
 	switch after := l.saturation[admission.Batch].Load(); {
 	case before < pressedFrom && after >= pressedFrom:
@@ -149,21 +159,40 @@ func (l *lot) measure(p *Pool) {
 	}
 }
 
-// aheadOf is how many requests go before another one of class c, and how long
-// they will take: by the work they are, or by the pace of those that went lately.
-func (l *lot) aheadOf(c admission.Class, p *Pool) (n int, ahead time.Duration) {
-	n, work := l.queue.Ahead(c)
-	ahead = time.Duration(work / float64(len(p.endpoints)) * float64(time.Second))
-	return n, max(ahead, l.pace.Wait(n))
+// fullness is how much of the queue is used up, from 0 to 1, by requests of which
+// there are n and that will take a time.
+func (p *Pool) fullness(n int, ahead time.Duration) float64 {
+	full := float64(n) / float64(max(p.queue.size, 1))
+	if p.queue.wait > 0 {
+		full = math.Max(full, float64(ahead)/float64(p.queue.wait))
+	}
+	return math.Min(full, 1)
+}
+
+// time is how long n requests will take: by the work they are, or by the pace of
+// those that went lately. The lock is held.
+func (l *lot) time(n int, work float64, p *Pool) time.Duration {
+	ahead := time.Duration(work / float64(len(p.endpoints)) * float64(time.Second))
+	return max(ahead, l.pace.Wait(n))
 }
 
 // errShed is the cause of a refusal that made room for others.
 var errShed = errors.New("requests of lower priority are refused first")
+
+// errCrowding is the cause of a refusal that made room for another tenant.
+var errCrowding = errors.New("the tenant that has most requests waiting makes way")
 
 // shedError is the error of a request that has to stand back; ahead is how long
 // those before it will take.
 func shedError(ahead time.Duration) *helixflow.Error {
 	p := overloaded(ahead)
 	p.Public, p.Cause = "This model is overloaded, and requests of this priority are refused first.", errShed
+	return p
+}
+
+// crowdingError is the error of a request that made way for another tenant's.
+func crowdingError(ahead time.Duration) *helixflow.Error {
+	p := overloaded(ahead)
+	p.Public, p.Cause = "This model is overloaded, and too many of your requests wait for it already.", errCrowding
 	return p
 }

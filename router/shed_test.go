@@ -34,7 +34,8 @@ func newScripted(t *testing.T) *scripted {
 	return b
 }
 
-// classed is a router with a tenant of each class, named like it.
+// classed is a router with a tenant of each class, named like it, and a second one
+// of the default class, neighbour.
 type classed struct {
 	*crowd
 	keys map[string]string
@@ -45,10 +46,10 @@ func newClassed(t *testing.T, pool string, list ...*scripted) *classed {
 	c := &classed{keys: map[string]string{}}
 	var config strings.Builder
 	config.WriteString("tenants:\n")
-	for _, name := range []string{"batch", "default", "interactive"} {
+	for _, name := range []string{"batch", "default", "interactive", "neighbour"} {
 		k, hash := newKey(t)
 		c.keys[name] = k
-		fmt.Fprintf(&config, "  - {name: %s, priority: %s, keys: [{name: k, hash: %q}]}\n", name, name, hash)
+		fmt.Fprintf(&config, "  - {name: %s, priority: %s, keys: [{name: k, hash: %q}]}\n", name, strings.Replace(name, "neighbour", "default", 1), hash)
 	}
 	urls := ""
 	for _, b := range list {
@@ -129,6 +130,38 @@ func TestShedByClass(t *testing.T) {
 	assert.Equal(t, 200, (<-late).status)
 	scrape := c.scrape(t)
 	assert.Contains(t, scrape, `helixflow_requests_shed_total{class="default"} 1`)
+}
+
+// TestTenantsMakeWay: where one tenant has used the room up, its own requests are
+// refused before their bodies are read, and its last one that waits makes way for
+// another tenant's.
+func TestTenantsMakeWay(t *testing.T) {
+	b := newScripted(t)
+	c := newClassed(t, "queue: {wait: 20s, size: 3}", b)
+	served := []<-chan answer{c.send(t, "default", "0")}
+	<-b.came
+	for i := range 3 {
+		served = append(served, c.send(t, "default", fmt.Sprint(i+1)))
+		c.waitFor(t, i+1)
+	}
+	last := served[3]
+	requireError(t, c.refusedUnread(t, "default"), 429, "overloaded")
+	polite := c.send(t, "neighbour", "polite")
+	a := <-last
+	requireError(t, a, 429, "overloaded")
+	assert.Contains(t, a.body, "too many of your requests wait")
+	c.waitFor(t, 3)
+	requireError(t, c.refusedUnread(t, "default"), 429, "overloaded")
+	for _, who := range []string{"1", "polite", "2"} { // they take turns
+		b.reply <- jsonAnswer(`{}`)
+		assert.Equal(t, who, <-b.came)
+	}
+	b.reply <- jsonAnswer(`{}`)
+	for _, s := range append(served[:3], polite) {
+		assert.Equal(t, 200, (<-s).status)
+	}
+	c.settled(t)
+	assert.Zero(t, c.lots.pressed.Load())
 }
 
 // TestShedWithoutQueue: where nobody may wait, a batch leaves the last places to

@@ -73,8 +73,8 @@ func (l *Lots) of(pool string) *lot {
 // parked is one parked request.
 type parked struct {
 	admission.Waiter
-	call      chan struct{} // it may go, or has to, or its client left; holds one
-	displaced atomic.Bool   // it has to go
+	call      chan struct{}                   // it may go, or has to, or its client left; holds one
+	displaced atomic.Pointer[helixflow.Error] // it has to go, and why
 }
 
 // queueRules bound a pool's lot.
@@ -156,9 +156,9 @@ func (e *Exchange) park(p *Pool, now time.Time) (a *Attempt, t *target, _ time.T
 	for {
 		called := e.ended() == nil && w.wait(timer)
 		now = time.Now()
-		if called && w.displaced.Load() {
+		if why := w.displaced.Load(); called && why != nil {
 			e.srv.metrics.Shed(w.Class.String())
-			return nil, nil, now, shedError(time.Duration(p.lot.ahead[w.Class].Load()))
+			return nil, nil, now, why
 		}
 		if err := e.ended(); err != nil {
 			if !p.leave(w) {
@@ -223,12 +223,14 @@ func (e *Exchange) waiter() *parked {
 }
 
 // enter lets w wait, if there is room and a hope to be served in time. Where the
-// room is used up by those that are less urgent, one of them makes way.
+// room is used up by those that are less urgent, or by another tenant, one of them
+// makes way.
 func (p *Pool) enter(w *parked, chance float64, now time.Time) *helixflow.Error {
 	l := p.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, ahead := l.aheadOf(w.Class, p)
+	n, work := l.queue.AheadOf(w.Class, w.Tenant)
+	ahead := l.time(n, work, p)
 	most := p.queue.wait
 	if !w.Deadline.IsZero() {
 		most = min(most, w.Deadline.Sub(now))
@@ -237,12 +239,13 @@ func (p *Pool) enter(w *parked, chance float64, now time.Time) *helixflow.Error 
 		l.series.refused.Add(1)
 		return overloaded(ahead)
 	}
-	if w.Class.Sheds(p.saturation(w.Class, now), chance) {
+	if w.Class.Sheds(p.fullness(n, ahead), chance) {
 		l.series.shed.Add(1)
 		return shedError(ahead)
 	}
-	if l.queue.Len() >= p.queue.size {
-		l.displace(w.Class)
+	if l.queue.Len() >= p.queue.size && !l.displace(w) {
+		l.series.refused.Add(1)
+		return overloaded(ahead)
 	}
 	l.queue.Offer(&w.Waiter, now)
 	l.waiting.Add(1)
@@ -250,15 +253,24 @@ func (p *Pool) enter(w *parked, chance float64, now time.Time) *helixflow.Error 
 	return nil
 }
 
-// displace sends a request away that is less urgent than class. The lock is held.
-func (l *lot) displace(class admission.Class) {
-	if w := l.queue.Displace(class); w != nil {
-		l.waiting.Add(-1)
-		l.series.shed.Add(1)
-		out := w.Owner.(*parked)
-		out.displaced.Store(true)
-		out.ring()
+// displace sends a request away that has to make way for w, and reports whether
+// there is one. The lock is held.
+func (l *lot) displace(w *parked) bool {
+	other := l.queue.Displace(w.Class, w.Tenant)
+	if other == nil {
+		return false
 	}
+	l.waiting.Add(-1)
+	l.series.shed.Add(1)
+	ahead := time.Duration(l.ahead[other.Class].Load())
+	why := shedError(ahead)
+	if other.Class == w.Class {
+		why = crowdingError(ahead)
+	}
+	out := other.Owner.(*parked)
+	out.displaced.Store(why)
+	out.ring()
+	return true
 }
 
 // leave takes w out, and reports false if it was called already.

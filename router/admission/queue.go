@@ -37,7 +37,8 @@ type Waiter struct {
 	arrived time.Time
 	turn    uint64 // place in the order of arrival
 	tenant  *tenant
-	at      int // place in its tenant's heap, or -1
+	charged bool // its tenant was, for its prompt
+	at      int  // place in its tenant's heap, or -1
 }
 
 // Queue orders the requests that wait for a place in a pool: by class, inside a
@@ -82,18 +83,71 @@ func (q *Queue) Ahead(c Class) (n int, work float64) {
 	return n, work
 }
 
-// Displace takes out a request that is less urgent than c, one of the least urgent
-// and of those that would go late; nil if there is none.
-func (q *Queue) Displace(c Class) *Waiter {
-	for i := NumClasses - 1; i > c; i-- {
-		if active := q.classes[i].active; len(active) > 0 {
-			waiters := active[len(active)-1].waiters
-			w := waiters[len(waiters)-1]
-			q.remove(w)
-			return w
+// AheadOf is Ahead as a tenant's next request of class c sees it: inside a class
+// tenants take turns, so of each of the others no more requests go before it than
+// of its own, and one.
+func (q *Queue) AheadOf(c Class, tenant string) (n int, work float64) {
+	if c > System {
+		n, work = q.Ahead(c - 1)
+	}
+	own := &q.classes[c]
+	if own.n == 0 {
+		return n, work
+	}
+	mine, tenants := own.waiting(tenant), len(own.active)
+	if mine == 0 {
+		tenants++
+	}
+	turns := min(own.n, (mine+1)*tenants-1)
+	return n + turns, work + own.work*float64(turns)/float64(own.n)
+}
+
+// waiting is how many requests of a tenant wait.
+func (c *class) waiting(tenant string) int {
+	if t := c.all[tenant]; t != nil {
+		return len(t.waiters)
+	}
+	return 0
+}
+
+// Displace takes out the request that makes way for another one of a tenant and
+// of class c: of the least urgent class, of the tenant that has most waiting
+// there, the one that would go last. Inside c itself a tenant makes way for one
+// that would still have fewer waiting than it. Displace returns nil if nobody does.
+func (q *Queue) Displace(c Class, tenant string) *Waiter {
+	for i := NumClasses - 1; i >= c && i < NumClasses; i-- {
+		t := q.classes[i].greediest()
+		if t == nil || i == c && len(t.waiters) <= q.classes[c].waiting(tenant)+1 {
+			continue
 		}
+		w := t.last()
+		q.remove(w)
+		return w
 	}
 	return nil
+}
+
+// greediest is the tenant that has most requests waiting, of several the one whose
+// turn is later; nil if none has any.
+func (c *class) greediest() *tenant {
+	var most *tenant
+	for _, t := range c.active {
+		if most == nil || len(t.waiters) > len(most.waiters) || len(t.waiters) == len(most.waiters) && most.before(t) {
+			most = t
+		}
+	}
+	return most
+}
+
+// last is the request of the tenant that would go last.
+func (t *tenant) last() *Waiter {
+	last := t.waiters[0]
+	for _, w := range t.waiters {
+		if last.before(w) {
+			last = w
+		}
+	}
+	return last
 }
 
 // Offer lets w wait from now on.
@@ -105,7 +159,7 @@ func (q *Queue) Offer(w *Waiter, now time.Time) {
 		t.counter = max(t.counter, c.active[0].counter)
 	}
 	q.turns++
-	w.arrived, w.turn, w.tenant = now, q.turns, t
+	w.arrived, w.turn, w.tenant, w.charged = now, q.turns, t, false
 	q.add(w)
 }
 
@@ -128,10 +182,13 @@ func (c *class) settle(t *tenant) {
 	}
 }
 
-// Again lets w wait once more, at the place it had: it was called and found no
-// room.
+// Again lets w wait once more, at the place it had: it was called, or looked for
+// itself, and found no room.
 func (q *Queue) Again(w *Waiter) {
-	w.tenant.counter -= w.Cost
+	if w.charged {
+		w.tenant.counter -= w.Cost
+		w.charged = false
+	}
 	q.add(w)
 }
 
@@ -144,6 +201,7 @@ func (q *Queue) Next(now time.Time) *Waiter {
 	}
 	w := c.active[0].waiters[0]
 	w.tenant.counter += w.Cost
+	w.charged = true
 	q.remove(w)
 	q.places++
 	return w

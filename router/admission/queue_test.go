@@ -116,6 +116,12 @@ func TestQueueAgain(t *testing.T) {
 	assert.True(t, q.Cancel(b))
 	assert.False(t, q.Cancel(b))
 	assert.Nil(t, q.Next(now))
+
+	// Who looked for itself was not charged, and has nothing to get back.
+	q.Again(b)
+	assert.Zero(t, b.tenant.counter)
+	require.Same(t, b, q.Next(now))
+	assert.Equal(t, 5.0, b.tenant.counter)
 }
 
 // Whatever is offered, taken and cancelled: nobody is lost, nobody goes twice,
@@ -183,7 +189,7 @@ func work(q *Queue) float64 {
 func TestQueueDisplaces(t *testing.T) {
 	now := time.Now()
 	var q Queue
-	assert.Nil(t, q.Displace(System))
+	assert.Nil(t, q.Displace(System, "x"))
 	for _, w := range []*Waiter{
 		{Class: Default, Tenant: "d", Work: 2},
 		{Class: Batch, Tenant: "early", Cost: 1, Work: 4},
@@ -202,11 +208,80 @@ func TestQueueDisplaces(t *testing.T) {
 	f(Interactive, 1, 1)
 	f(Default, 2, 3)
 	f(Batch, 4, 15)
-	assert.Nil(t, q.Displace(Batch), "nobody is less urgent")
-	assert.Equal(t, "late", q.Displace(Default).Tenant)
-	assert.Equal(t, "early", q.Displace(Interactive).Tenant)
-	assert.Equal(t, "d", q.Displace(Interactive).Tenant)
-	assert.Nil(t, q.Displace(Interactive))
+	assert.Nil(t, q.Displace(Batch, "x"), "nobody is less urgent")
+	assert.Equal(t, "late", q.Displace(Default, "x").Tenant)
+	assert.Equal(t, "early", q.Displace(Interactive, "x").Tenant)
+	assert.Equal(t, "d", q.Displace(Interactive, "x").Tenant)
+	assert.Nil(t, q.Displace(Interactive, "x"))
 	f(Batch, 1, 1)
 	assert.Equal(t, "i", order(&q, now))
+}
+
+// TestQueueMakesWayForTenants: when one tenant has filled the queue, others that
+// have less in it take its places, its last ones first, until all have as much.
+func TestQueueMakesWayForTenants(t *testing.T) {
+	now := time.Now()
+	var q Queue
+	const size = 12
+	for i := range size {
+		q.Offer(&Waiter{Class: Default, Tenant: "flood", Cost: float64(i)}, now)
+	}
+	f := func(tenant string, wantAhead int, wantCost float64) {
+		t.Helper()
+		n, _ := q.AheadOf(Default, tenant)
+		assert.Equal(t, wantAhead, n)
+		w := q.Displace(Default, tenant)
+		if wantCost < 0 {
+			assert.Nil(t, w)
+			return
+		}
+		require.NotNil(t, w)
+		assert.Equal(t, "flood", w.Tenant)
+		assert.Equal(t, wantCost, w.Cost, "the last one")
+		q.Offer(&Waiter{Class: Default, Tenant: tenant, Cost: 100}, now)
+	}
+	f("flood", size, -1)
+	f("a", 1, 11)
+	f("a", 3, 10)
+	f("b", 2, 9)
+	f("b", 5, 8)
+	f("a", 8, 7)
+	f("b", 8, 6)
+	f("a", 11, 5)
+	f("b", 11, 4)
+	for _, tenant := range []string{"flood", "a", "b"} {
+		f(tenant, size, -1)
+	}
+	assert.Equal(t, size, q.Len())
+	n, _ := q.AheadOf(Interactive, "b")
+	assert.Zero(t, n)
+	n, _ = q.AheadOf(Batch, "b")
+	assert.Equal(t, size, n)
+}
+
+// TestQueueAheadOf: where requests cost the same, no more go before another one of
+// a tenant than AheadOf says, and for no longer.
+func TestQueueAheadOf(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		now := time.Now()
+		var q Queue
+		name := func() string { return string(rune('a' + rnd.IntN(4))) }
+		for range rnd.IntN(30) {
+			q.Offer(&Waiter{Class: Class(rnd.IntN(int(NumClasses))), Tenant: name(), Cost: 1, Work: 1}, now)
+		}
+		w := &Waiter{Class: Class(rnd.IntN(int(NumClasses))), Tenant: name(), Cost: 1, Work: 1}
+		n, work := q.AheadOf(w.Class, w.Tenant)
+		all, _ := q.Ahead(w.Class)
+		require.LessOrEqual(t, n, all)
+		require.InDelta(t, n, work, 1e-9)
+		q.Offer(w, now)
+		before := 0
+		for next := q.Next(now); next != w; next = q.Next(now) {
+			if next.Class <= w.Class { // others have the floor's places
+				before++
+			}
+		}
+		require.LessOrEqual(t, before, n, "seed %d", seed)
+	}
 }

@@ -12,4 +12,7 @@ const (
 	openStreams = 1000
 	manySockets = 4000
 	dialogues   = 400 // under each policy
+	floodRounds = 10  // with the flood, and without
+	floodRound  = 2 * time.Second
+	floodFelt   = 5 * time.Millisecond
 )

@@ -34,12 +34,7 @@ const (
 // newSlotEngine starts the engine and returns its address.
 func newSlotEngine(t *testing.T) string {
 	free := make(chan struct{}, slots)
-	var handlers sync.WaitGroup
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handlers.Add(1)
-		defer handlers.Done()
+	return serveEngine(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // from then on it notices who leaves
 		select {
 		case free <- struct{}{}:
@@ -53,6 +48,18 @@ func newSlotEngine(t *testing.T) string {
 		_ = http.NewResponseController(w).Flush()
 		wait(decode)
 		_, _ = fmt.Fprint(w, `data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+	})
+}
+
+// serveEngine serves an engine until the test ends, and returns its address.
+func serveEngine(t *testing.T, answer http.HandlerFunc) string {
+	var handlers sync.WaitGroup
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handlers.Add(1)
+		defer handlers.Done()
+		answer(w, r)
 	})}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(ln) }()

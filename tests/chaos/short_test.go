@@ -12,4 +12,7 @@ const (
 	openStreams = 100
 	manySockets = 2000
 	dialogues   = 32 // under each policy
+	floodRounds = 2  // with the flood, and without
+	floodRound  = 400 * time.Millisecond
+	floodFelt   = time.Second // CI is busy
 )
