@@ -142,7 +142,7 @@ func (f *flood) sendHuge() int {
 // drip sends a body a byte at a time.
 func (f *flood) drip() int {
 	return f.raw(len(huge), func(c net.Conn) {
-		for range 20 {
+		for range 10 {
 			_, _ = io.WriteString(c, "{")
 			wait(50 * time.Millisecond)
 		}
@@ -157,7 +157,7 @@ func (f *flood) raw(length int, body func(net.Conn)) (status int) {
 		return 0
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Second))
 	_, _ = fmt.Fprintf(c, "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", f.key, length)
 	body(c)
 	_, _ = fmt.Fscanf(c, "HTTP/1.1 %d", &status)
