@@ -6,6 +6,7 @@ MODULE   := $(shell sed -n 's/^module //p' go.mod)
 PKG      ?= ./...
 FUZZTIME ?= 10s
 BENCH    ?= .
+ROUNDS   ?= 7
 CROSS    ?= darwin windows
 
 VERSION ?= $(shell git describe --tags --dirty --always 2>/dev/null || echo dev)
@@ -46,7 +47,7 @@ race: ## unit tests under the race detector; needs a C compiler
 
 .PHONY: e2e
 e2e: build ## the built binary from outside: scripts in tests/e2e, the status page in a browser
-	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/e2e/... ./tests/admin_page/...
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/e2e/... ./tests/admin_page/... ./bench/figures
 
 .PHONY: deploy
 deploy: build ## systemd's units, socket activation, upgrades, the container's root; needs systemd's tools
@@ -104,6 +105,10 @@ allocs: ## the tests that hold the hot path to zero allocations
 .PHONY: container-root
 container-root: build ## the container's root filesystem in bin/rootfs, without an engine
 	rm -rf bin/rootfs && deploy/container/build-root.sh bin/rootfs $(BIN)
+
+.PHONY: figures
+figures: build ## CPU per request beside bare proxies, nginx and HAProxy, against what is promised; some minutes
+	$(GO) run ./bench/figures -helixflow $(BIN) -rounds $(ROUNDS) -only '$(ONLY)'
 
 bin/k6: bench/k6/go.mod bench/k6/go.sum bench/k6/main.go
 	CGO_ENABLED=0 $(GO) -C bench/k6 build -trimpath -ldflags '-s -w' -o ../../$@ .

@@ -91,7 +91,9 @@ func TestFailures(t *testing.T) {
 	assert.Equal(t, r.Failed["refused with 429: slow down"], r.Failures())
 
 	var n atomic.Int64
-	r = run(t, Options{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, fmt.Sprint(n.Add(1)), http.StatusBadGateway) }), Connections: 20})
+	r = run(t, Options{URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, fmt.Sprint(n.Add(1)), http.StatusBadGateway)
+	}), Connections: 20})
 	assert.LessOrEqual(t, len(r.Failed), manyReasons+1, "what an endpoint says does not fill the memory")
 	assert.Equal(t, int(n.Load()), r.Failures())
 

@@ -33,6 +33,7 @@ type cli struct {
 	Keys        KeysCmd        `cmd:"" help:"Make, hash, inspect and verify API keys."`
 	Sim         SimCmd         `cmd:"" help:"Run a simulated inference engine."`
 	Replay      ReplayCmd      `cmd:"" help:"Run a traffic trace against balancing policies, in simulated time."`
+	Bench       BenchCmd       `cmd:"" help:"Load an endpoint, and tell how long its answers take."`
 	Healthcheck HealthcheckCmd `cmd:"" help:"Ask the router on this machine whether it lives; for containers."`
 	Completion  CompletionCmd  `cmd:"" help:"Print the completion script of a shell."`
 	Version     VersionCmd     `cmd:"" help:"Print the version."`
