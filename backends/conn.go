@@ -59,6 +59,15 @@ func (c *Conn) readBy(now time.Time, wait time.Duration) error {
 	return nil
 }
 
+// peekBy waits for a byte to read. It may be called again after a timeout.
+func (c *Conn) peekBy(now time.Time, wait time.Duration) error {
+	if err := c.readBy(now, wait); err != nil {
+		return err
+	}
+	_, err := c.br.Peek(1)
+	return err
+}
+
 // grow gives c a read buffer for a large head; it reports false if it has one.
 func (c *Conn) grow() bool {
 	if c.br.Size() >= maxHead {

@@ -138,6 +138,13 @@ func (f *Fleet) Budget(pool string) *Budget {
 	return f.pool(pool).budget
 }
 
+// Hedges returns what is known of a pool's late answers, the same in every plan.
+func (f *Fleet) Hedges(pool string) *Hedges {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &f.pool(pool).hedges
+}
+
 // Credentials returns the pool's credentials made of keys, as
 // "Authorization: Bearer" lines. Keys that the pool had before keep their rest.
 // The error does not name a key.

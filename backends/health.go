@@ -29,6 +29,7 @@ type pool struct {
 	random func() uint64 // of fresh bits
 
 	budget      *Budget
+	hedges      Hedges
 	credentials *Credentials // of the latest plan; guarded by fleet.mu
 
 	mu      sync.Mutex  // guards the health of the members, and the field below

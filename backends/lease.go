@@ -154,14 +154,7 @@ func answersAnyway(c *Conn, now time.Time) bool {
 // readHead waits for the answer and reads its head, past interim ones.
 func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, error) {
 	c := l.conn
-	wait := o.FirstByte
-	if !o.Deadline.IsZero() {
-		wait = min(wait, o.Deadline.Sub(l.Sent))
-	}
-	if err := c.readBy(l.Sent, wait); err != nil {
-		return PhaseWait, err
-	}
-	if _, err := c.br.Peek(1); err != nil {
+	if err := l.await(o); err != nil {
 		return PhaseWait, err
 	}
 	l.Answered = time.Now()
@@ -192,6 +185,21 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 		}
 	}
 	return PhaseHead, errInterim
+}
+
+// await waits for the answer's first byte.
+func (l *Lease) await(o *Outgoing) error {
+	wait := o.FirstByte
+	if !o.Deadline.IsZero() {
+		wait = min(wait, o.Deadline.Sub(l.Sent))
+	}
+	if o.OnLate != nil && o.Late < wait {
+		if err := l.conn.peekBy(l.Sent, o.Late); err == nil || !isTimeout(err) {
+			return err
+		}
+		o.TellLate()
+	}
+	return l.conn.peekBy(l.Sent, wait)
 }
 
 // hasLength reports whether a raw head has a Content-Length. Beside chunks it
@@ -324,6 +332,18 @@ func (l *Lease) Disarm() {
 		l.reusable = false
 	}
 	l.armed = false
+}
+
+// Entrust makes h the asker whose hang-up breaks the connection. False: it is
+// broken already, for the asker before or this one had left.
+func (l *Lease) Entrust(h Hangup) bool {
+	held := l.armed && l.hangup.Disarm(l.conn)
+	l.hangup = h
+	l.armed = held && h.Arm(l.conn)
+	if !l.armed {
+		l.reusable = false
+	}
+	return l.armed
 }
 
 // Drain reads on to the end of a body whose meaning is complete, for a short

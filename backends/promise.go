@@ -27,6 +27,12 @@ func (l *Lease) FirstToken(now time.Time) (times float64) {
 	return l.charge.FirstToken(int64(l.ep.pool.tick(now)))
 }
 
+// Expected is how long the beginning of the answer was expected to take from the
+// pick on: of one that is streamed the first token, else the whole.
+func (l *Lease) Expected(streamed bool, now time.Time) time.Duration {
+	return time.Duration(l.charge.Expected(streamed, int64(l.ep.pool.tick(now))) * float64(time.Second))
+}
+
 // Learn takes in what a request used that was served to its end; before Finish.
 func (l *Lease) Learn(u helixflow.Usage, now time.Time) {
 	if l.charge.Held() {

@@ -43,6 +43,16 @@ type Outgoing struct {
 	Connect    time.Duration
 	FirstByte  time.Duration
 	Deadline   time.Time // of the whole exchange; zero for none
+	Late       time.Duration
+	OnLate     func() // called once, when Late has gone by since the sending and no answer has begun; nil: nobody wants to know
+}
+
+// TellLate calls OnLate, if somebody wants to know and does not yet.
+func (o *Outgoing) TellLate() {
+	if tell := o.OnLate; tell != nil {
+		o.OnLate = nil
+		tell()
+	}
 }
 
 // requestLine is the method and target of each operation, as this endpoint

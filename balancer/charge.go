@@ -2,7 +2,10 @@ package balancer
 
 // What one request has promised on one backend's book.
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Charge is what one request takes of one backend, from the pick to its end:
 // prompt tokens until the first token comes, and room in the KV cache. The zero
@@ -72,6 +75,21 @@ func (c *Charge) FirstToken(now int64) (times float64) {
 		return 0
 	}
 	return l.learned.firstToken(c, seconds(now-c.at), now)
+}
+
+// Expected is how many seconds after the pick the answer was expected to begin: a
+// stream with its first token, any other when it is whole. Of one of which nothing
+// is known that is as little as first tokens are told apart by.
+func (c *Charge) Expected(streamed bool, now int64) float64 {
+	l := c.load
+	if l == nil {
+		return floorTTFT
+	}
+	took := c.predicted + l.Base(now)
+	if gap := l.learned.gap.get(); !streamed && gap != 0 {
+		took += float64(c.kv-c.tokens) * math.Exp(gap)
+	}
+	return max(took, floorTTFT)
 }
 
 // giveBack takes what is left of the prompt off the book.

@@ -63,7 +63,7 @@ func (k *costing) cost(i int, c *Candidate) float64 {
 	if k.probing { // as if nothing had been learned
 		rate, factor, base = max(rate, l.configuredRate()), min(factor, 1), 0
 	}
-	work := c.ahead(now) + (k.tokens-float64(k.r.hit(c)))/rate
+	work := c.Ahead(now) + (k.tokens-float64(k.r.hit(c)))/rate
 	if k.best > 0 {
 		work += min((k.best-float64(k.r.extra[k.r.Matches.Blocks(c.Place)]))/rate, k.maxWait)
 	}
@@ -113,5 +113,5 @@ func (c *Coster) Cost(r *Request, candidates []Candidate, i int) Estimate {
 	r.prepare()
 	k, to := c.by.costing(r), &candidates[i]
 	k.probing = false
-	return Estimate{Hit: r.hit(to), Wait: to.ahead(r.Now), Cost: k.cost(i, to)}
+	return Estimate{Hit: r.hit(to), Wait: to.Ahead(r.Now), Cost: k.cost(i, to)}
 }

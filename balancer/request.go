@@ -70,7 +70,7 @@ func Choose(p Policy, r *Request, candidates []Candidate) int {
 	}
 	d, c := &r.Decision, &candidates[i]
 	d.Hit, d.Predicted = r.hit(c), r.predicted(c)
-	d.Wait, d.booked = c.ahead(r.Now), c.Load.Ahead(r.Now)
+	d.Wait, d.booked = c.Ahead(r.Now), c.Load.Ahead(r.Now)
 	return i
 }
 
@@ -104,9 +104,9 @@ func (r *Request) hit(c *Candidate) int64 {
 	return int64(float64(n) * r.Index.Trust(c.Place))
 }
 
-// ahead is how many seconds of prompts c has before it could begin with another
+// Ahead is how many seconds of prompts c has before it could begin with another
 // one: what was promised to it here, and what others are told to have there.
-func (c *Candidate) ahead(now int64) float64 {
+func (c *Candidate) Ahead(now int64) float64 {
 	l := c.Load
 	ahead := l.Ahead(now)
 	if waiting, age := c.Signals.Waiting(now); waiting > 0 {

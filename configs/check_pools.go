@@ -36,6 +36,7 @@ func checkPools(r *reader, pools []Pool) {
 		if path, least := at("pools", i, "concurrency", "max"), at("pools", i, "concurrency", "min"); p.Concurrency.Max < p.Concurrency.Min && !r.refused(least) {
 			r.wrong(path, "%s is below min, %d", r.shown(path), p.Concurrency.Min)
 		}
+		checkHedge(r, i, p)
 		checkSignals(r, i, p)
 		if path := at("pools", i, "warmup", "model"); p.Warmup.Model == "" && r.given(path) {
 			r.wrong(path, "is empty")
@@ -85,6 +86,23 @@ func checkTimes(r *reader, i int, p *Pool) {
 	}
 	if path, base := below(ejection, "max"), below(ejection, "base"); p.Ejection.Max < p.Ejection.Base && !r.refused(base) {
 		r.wrong(path, "%s is shorter than base, %s", r.shown(path), r.shownOr(base, formatDuration(p.Ejection.Base)))
+	}
+}
+
+// checkHedge checks that a second try makes sense, and does not cost money.
+func checkHedge(r *reader, i int, p *Pool) {
+	path := at("pools", i, "hedge")
+	if p.Hedge.Off {
+		return
+	}
+	if p.Engine == "openai" && !r.refused(at("pools", i, "engine")) {
+		r.wrong(path, "is not for engine openai: a hosted API bills both tries; name the engine of one's own backends")
+	}
+	if p.Retry.Attempts < 2 {
+		r.wrong(path, "has no use: retry.attempts is 1, and a second try counts")
+	}
+	if path := below(path, "percentile"); p.Hedge.After > 0 && r.given(path) {
+		r.wrong(path, "excludes after: write one or the other")
 	}
 }
 

@@ -49,6 +49,9 @@ func settle(r *reader, c *Config) {
 		if !r.given(at("pools", i, "ejection", "max")) {
 			p.Ejection.Max = max(p.Ejection.Max, p.Ejection.Base)
 		}
+		if !r.given(at("pools", i, "hedge")) {
+			p.Hedge.Off = true
+		}
 		if !r.given(at("pools", i, "concurrency")) && p.Engine == "openai" { // a hosted API's limits are of another kind
 			p.Concurrency.Off = true
 		}
@@ -78,6 +81,7 @@ func defaultPool() Pool {
 		Warmup:        Warmup{Prompt: "Hello", MaxTokens: 1, Timeout: time.Minute},
 		Discover:      Discover{DNS: DNSDiscovery{Type: "a", Scheme: "http", Every: 10 * time.Second}},
 		Retry:         Retry{Attempts: 2, Budget: Whole / 5},
+		Hedge:         Hedge{Percentile: Whole * 95 / 100, Budget: Whole / 50},
 		Queue:         Queue{Wait: 30 * time.Second, Size: 1024},
 		Concurrency:   Concurrency{Min: 2, Max: 1024},
 		SlowStart:     30 * time.Second,

@@ -170,6 +170,11 @@ func poolKeys(p *Pool) object {
 			{name: "attempts", value: count{&p.Retry.Attempts, 1, 3}, doc: "Tries in all, the first included, each on another backend."},
 			{name: "budget", value: share{&p.Retry.Budget, 0, Whole}, doc: "The most retries, as a share of the requests of the last 10 s, besides a few for small pools."},
 		}, doc: "How often a request that failed before its answer began is tried again."},
+		{name: "hedge", value: orOff{&p.Hedge.Off, object{
+			{name: "after", value: duration{&p.Hedge.After, 0, maxDuration}, doc: "An answer that has not begun by then is late; 0s goes by percentile."},
+			{name: "percentile", value: share{&p.Hedge.Percentile, Whole / 2, Whole - 1}, doc: "Late is what takes longer, beside what was expected, than this share of the pool's answers did."},
+			{name: "budget", value: share{&p.Hedge.Budget, 0, Whole}, doc: "The most second tries, as a share of the requests; they count as retries, too."},
+		}}, doc: "Ask a second backend where the first one is late, and take the answer that begins first; off unless this key is given."},
 		{name: "queue", value: orOff{&p.Queue.Off, object{
 			{name: "wait", value: duration{&p.Queue.Wait, 0, maxDuration}, doc: "How long a request may wait for room, and how much work may be ahead of it."},
 			{name: "size", value: count{&p.Queue.Size, 0, 1_000_000}, doc: "How many may wait."},

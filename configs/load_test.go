@@ -82,7 +82,7 @@ func TestReference(t *testing.T) {
 	}
 	openai := defaultPool()
 	openai.Name, openai.Tenant, openai.Health.Off = "openai", "acme", true
-	openai.Concurrency.Off = true
+	openai.Concurrency.Off, openai.Hedge.Off = true, true
 	openai.Keys = []secret.Text{secret.New("an-example"), secret.New("another-example")}
 	openai.Backends = []Backend{{URL: "https://api.openai.com/v1", Weight: 1, Tier: 1, TLS: ClientTLS{ServerName: "api.openai.com"}}}
 	llama.Warmup.Model = "meta-llama/Llama-3.1-70B-Instruct"

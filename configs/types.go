@@ -167,6 +167,7 @@ type Pool struct {
 	Signals       Signals
 	Serves        string // auto (default) | listed | any; see AsksModels
 	Retry         Retry
+	Hedge         Hedge
 	Queue         Queue
 	Concurrency   Concurrency
 	Warmup        Warmup
@@ -279,6 +280,14 @@ type Ejection struct {
 type Retry struct {
 	Attempts int   // default 2, 1 to 3: tries in all, the first included
 	Budget   Share // default 20%: retries per requests of the last 10 s
+}
+
+// Hedge is when a second backend is asked because the first one is late (ROUTING 2.9).
+type Hedge struct {
+	Off        bool          // default: unless the key is given; what follows then has no meaning
+	After      time.Duration // default 0: by Percentile
+	Percentile Share         // default 95%: late is who takes longer than this share of the pool's answers
+	Budget     Share         // default 2%: of the requests, beside the budget of retries
 }
 
 // Queue is where requests wait when every backend is full.

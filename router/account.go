@@ -83,6 +83,7 @@ func (e *Exchange) logAccess(log *accesslog.Log, status int, now time.Time) {
 		r.Policy, r.Reason, r.Costed = e.chosenBy, d.Reason.String(), d.Costed
 		r.Hit, r.Ahead, r.Cost, r.Second = d.Hit, duration(d.Wait), duration(d.Cost), duration(d.Second)
 	}
+	r.Hedge = e.hedged.String()
 	e.shadowed.record(&r)
 	r.Hashes = e.hashes
 	if e.problem != nil {

@@ -67,7 +67,7 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 	}
 	filler := strings.Repeat("x", 900)
 	unary := jsonAnswer(`{"id":"1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`)
-	limited, adaptive := false, false
+	limited, adaptive, hedging := false, false, false
 	f := func(name, path, reply, body, last string) {
 		t.Helper()
 		config, key := withKey(t, newReplier(t, reply))
@@ -78,6 +78,10 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 		}
 		if limited {
 			config, name = withLimits(config), name+" with all limits"
+		}
+		if hedging { // which nobody is late for
+			config = strings.Replace(config, "    backends:", "    engine: vllm\n    signals: off\n    serves: any\n    hedge: {after: 10s}\n    backends:", 1)
+			name += ", hedging"
 		}
 		// That others have hooks costs a model without any nothing.
 		config = strings.Replace(config, "models:\n", "hooks: [{name: idle, url: http://127.0.0.1:1}]\nmodels:\n  - {name: looked-at, targets: [{pool: p}], hooks: [idle]}\n", 1)
@@ -122,7 +126,11 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 	f("unary", completions, unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
 	f("stream", completions, sseHead+chunkOf(ev2)+chunkOf(evFin)+chunkOf(evUse)+chunkOf(evDone)+lastChunk,
 		`{"model":"m","stream":true,"messages":[{"role":"user","content":"`+filler+`"}]}`, lastChunk)
-	adaptive = false
+	hedging = true
+	f("unary", completions, unary, `{"model":"m","messages":[{"role":"user","content":"`+filler+`"}]}`, "}}")
+	f("stream", completions, sseHead+chunkOf(ev2)+chunkOf(evFin)+chunkOf(evUse)+chunkOf(evDone)+lastChunk,
+		`{"model":"m","stream":true,"messages":[{"role":"user","content":"`+filler+`"}]}`, lastChunk)
+	adaptive, hedging = false, false
 	// That a response is recorded, and the one before it known, costs none either.
 	stored := `{"id":"resp_1","object":"response","output":[{"id":"msg_1","content":"x"}],"usage":{"input_tokens":1,"output_tokens":1}}`
 	asked := `{"model":"m","input":"` + filler + `","previous_response_id":"resp_1"}`

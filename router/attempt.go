@@ -112,7 +112,13 @@ func (e *Exchange) forward() error {
 		}
 		out := e.outgoing(a, now)
 		a.want = want{understood: e.op.Understood(), stream: e.call.Stream && e.op.CanStream()}
+		if a.pool.hedging != nil {
+			e.watchForLate(a, &out, now)
+		}
 		f := asFailure(a.run(&out, e.name.route))
+		if e.hedge != nil {
+			a, f = e.decideRace(a, f)
+		}
 		if f == nil && e.socket != nil {
 			f = e.socket.shake.check(a, e.client.keyInProtocol)
 		}
@@ -310,7 +316,7 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 	if a.text == nil {
 		a.text = buf.Get(1 << 10)
 	}
-	until := earliest(a.lease.Sent.Add(route.firstToken), out.Deadline)
+	until := earliest(a.lease.Sent.Add(out.FirstByte), out.Deadline)
 	for seen := 0; ; {
 		var found bool
 		if seen, found = a.firstEvent(seen, out.Op); found {
@@ -320,8 +326,7 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 			a.framer.Reset()
 			return nil
 		}
-		a.lease.Wait(a.lease.Answered, until.Sub(a.lease.Answered))
-		p, err := a.lease.Next()
+		p, err := a.nextBy(until, out)
 		if err == io.EOF && seen == len(a.text.B) {
 			return &backends.Failure{Phase: backends.PhaseBody, Backend: a.lease.Endpoint().URL(), Err: errNoEvent}
 		}
@@ -336,6 +341,21 @@ func (a *Attempt) readFirstEvent(out *backends.Outgoing, route *Route) error {
 		a.text = a.text.Grow(len(p))
 		a.text.B = append(a.text.B, p...)
 	}
+}
+
+// nextBy reads what comes next of a stream that has not begun yet.
+func (a *Attempt) nextBy(until time.Time, out *backends.Outgoing) ([]byte, error) {
+	if out.OnLate != nil {
+		if late := a.lease.Sent.Add(out.Late); late.Before(until) {
+			a.lease.Wait(a.lease.Answered, late.Sub(a.lease.Answered))
+			if p, err := a.lease.Next(); asTimeout(err) == nil {
+				return p, err
+			}
+			out.TellLate()
+		}
+	}
+	a.lease.Wait(a.lease.Answered, until.Sub(a.lease.Answered))
+	return a.lease.Next()
 }
 
 // firstEvent looks behind the comments that were seen for the first event.
@@ -391,6 +411,12 @@ func (a *Attempt) readHeld(limit int, idle time.Duration, until time.Time) error
 // deliver makes a the exchange's answer. The request will not be sent again.
 func (e *Exchange) deliver(a *Attempt, now time.Time) {
 	e.sent, e.answered, e.responded = a.lease.Sent, a.lease.Answered, now
+	if a.pool.hedging != nil {
+		e.noteLateness(a, now)
+	}
+	if !e.raced.IsZero() { // what was waited for before the second try is no doing of the router's
+		e.sent = e.raced
+	}
 	a.lease.Endpoint().Answered(&a.pass, now)
 	a.timeLoading(now)
 	if e.upload != nil && !e.upload.replayable() { // it came while it was sent

@@ -114,30 +114,53 @@ func TestBooksOfEveryEnding(t *testing.T) {
 }
 
 // TestBooksOfAnyHistory: many callers, backends that fail at random, retries,
-// mirrors, callers that leave: at the end nothing is promised to anybody.
+// mirrors, second tries, callers that leave: at the end nothing is promised to
+// anybody.
 func TestBooksOfAnyHistory(t *testing.T) {
-	answer := func(a *asked) bool {
-		switch mrand.IntN(8) {
-		case 0:
-			a.write("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+	f := func(name, rules string, pause time.Duration) {
+		t.Helper()
+		answer := func(a *asked) bool {
+			time.Sleep(time.Duration(mrand.Int64N(int64(pause) + 1)))
+			switch mrand.IntN(8) {
+			case 0:
+				a.write("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+				return true
+			case 1:
+				return false
+			case 2:
+				a.write(sseHead + chunkOf(ev2))
+				return false
+			}
+			if strings.Contains(a.body, `"stream":true`) {
+				a.write(sseHead)
+				time.Sleep(time.Duration(mrand.Int64N(int64(pause) + 1)))
+				a.write(chunkOf(ev2) + chunkOf(evFin) + chunkOf(evUse) + chunkOf(evDone) + lastChunk)
+				return true
+			}
+			a.write(jsonAnswer(`{"choices":[],"usage":{"prompt_tokens":300,"completion_tokens":3,"total_tokens":303}}`))
 			return true
-		case 1:
-			return false
-		case 2:
-			a.write(sseHead + chunkOf(ev2))
-			return false
 		}
-		if strings.Contains(a.body, `"stream":true`) {
-			a.write(sseHead + chunkOf(ev2) + chunkOf(evFin) + chunkOf(evUse) + chunkOf(evDone) + lastChunk)
-			return true
+		urls := []string{newBackend(t, answer), newBackend(t, answer), newBackend(t, answer)}
+		config := strings.Replace(adaptively("", urls...), "    backends:", "    ejection: off\n    retry: {attempts: 3, budget: 100%}\n"+rules+"    backends:", 1)
+		config = strings.Replace(config, "targets: [{pool: p}]", "targets: [{pool: p}, {pool: p, mirror: 30%}]", 1)
+		w := newWorld(t, config)
+		w.anyHistory(t)
+		require.Eventually(t, func() bool { return w.srv.mirrored.Load() == 0 }, 10*time.Second, time.Millisecond)
+		w.assertBooksEmpty(t)
+		assert.NotContains(t, w.log.String(), "panic", name)
+		if pause > 0 {
+			assert.Positive(t, w.hedges(t, "won"), name)
+			assert.Positive(t, w.hedges(t, "lost"), name)
+			assert.Positive(t, w.hedges(t, "failed"), name)
 		}
-		a.write(jsonAnswer(`{"choices":[],"usage":{"prompt_tokens":300,"completion_tokens":3,"total_tokens":303}}`))
-		return true
 	}
-	urls := []string{newBackend(t, answer), newBackend(t, answer), newBackend(t, answer)}
-	config := strings.Replace(adaptively("", urls...), "    backends:", "    ejection: off\n    retry: {attempts: 3, budget: 100%}\n    backends:", 1)
-	config = strings.Replace(config, "targets: [{pool: p}]", "targets: [{pool: p}, {pool: p, mirror: 30%}]", 1)
-	w := newWorld(t, config)
+	f("plain", "", 0)
+	f("with second tries", "    engine: vllm\n    signals: off\n    serves: any\n    hedge: {after: 1ms, budget: 100%}\n", 3*time.Millisecond)
+}
+
+// anyHistory is many callers, of whom some leave.
+func (w *world) anyHistory(t *testing.T) {
+	t.Helper()
 	var wait sync.WaitGroup
 	for range 16 {
 		wait.Go(func() {
@@ -157,9 +180,6 @@ func TestBooksOfAnyHistory(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	require.Eventually(t, func() bool { return w.srv.mirrored.Load() == 0 }, 10*time.Second, time.Millisecond)
-	w.assertBooksEmpty(t)
-	assert.NotContains(t, w.log.String(), "panic")
 }
 
 // counting is a backend that counts its requests and answers each with usage.

@@ -155,6 +155,10 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 	if p.credentials, err = w.Fleet.Credentials(c.Name, c.Credentials()); err != nil {
 		return nil, err
 	}
+	if !c.Hedge.Off {
+		p.hedging = &hedging{after: c.Hedge.After, percentile: c.Hedge.Percentile.Float(), book: w.Fleet.Hedges(c.Name), series: w.Metrics.Hedges(c.Name)}
+		p.hedging.book.Set(c.Hedge.Budget.Float())
+	}
 	if !c.Queue.Off {
 		p.lot, p.queue = w.Lots.of(c.Name), queueRules{size: c.Queue.Size, wait: c.Queue.Wait}
 	}

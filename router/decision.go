@@ -59,6 +59,9 @@ func (e *Exchange) appendDecision(dst []byte) []byte {
 		dst = appendMember(dst, "backend", e.backend)
 	}
 	dst = e.appendChoice(dst)
+	if e.hedged != hedgeNone {
+		dst = appendMember(dst, "hedge", e.hedged.String())
+	}
 	if e.failure != nil {
 		dst = appendMember(dst, "failed", failedIn[e.failure.Phase])
 	}

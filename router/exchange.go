@@ -26,6 +26,7 @@ type Exchange struct {
 	tried   []balancer.Mask // of each of the route's targets
 	byLists bool            // who does not list the model is left out
 	relay   relay           // writes the answer
+	onLate  func()          // begins a race; see watchForLate
 	asked   accesslog.Text  // the model as the client named it
 	idBuf   [40]byte
 }
@@ -65,6 +66,9 @@ type progress struct {
 	pick          *placing          // nil: none yet, or no longer
 	hashes        []uint32          // of how the prompt begins, for the access log
 	attempt       *Attempt          // the try that answers, or nil
+	hedge         *hedge            // the try beside it, while it is not decided which of them answers
+	hedged        hedgeResult       // what came of that one
+	raced         time.Time         // when the first of the two was sent, if the other one answers
 	decision      balancer.Decision // of the last try
 	shadowed      shadowed
 	chosenBy      string // the policy's name
@@ -115,6 +119,7 @@ type progress struct {
 var exchanges = sync.Pool{New: func() any {
 	e := new(Exchange)
 	e.relay.e = e
+	e.onLate = e.beginRace
 	return e
 }}
 

@@ -121,7 +121,7 @@ func (e *Exchange) explainGroup(g int, now time.Time) ([]ExplainedTarget, error)
 		}
 		x := ExplainedTarget{
 			Priority: g + 1, Weight: t.weight, ExplainedPool: p, Ready: t.pool.credentials.Ready(now),
-			Attempts: t.pool.attempts, Panic: t.pool.members.Panic(now), Backends: e.explainBackends(i, now),
+			Attempts: t.pool.attempts, Hedge: e.explainHedge(t.pool), Panic: t.pool.members.Panic(now), Backends: e.explainBackends(i, now),
 		}
 		list = append(list, x)
 		if x.hasRoom() {
@@ -134,6 +134,21 @@ func (e *Exchange) explainGroup(g int, now time.Time) ([]ExplainedTarget, error)
 		}
 	}
 	return list, nil
+}
+
+// explainHedge is when a second backend of the pool would be asked, too.
+func (e *Exchange) explainHedge(p *Pool) *ExplainedHedge {
+	h := p.hedging
+	if h == nil {
+		return nil
+	}
+	x := &ExplainedHedge{Request: e.repeatable(&Attempt{}) && !e.soundsOrSearches()}
+	if h.after > 0 {
+		x.After = h.after.String()
+	} else if times := h.lateness(e.call.Stream && e.op.CanStream()).Percentile(h.percentile); times > 0 {
+		x.Times = max(times, leastLate)
+	}
+	return x
 }
 
 func (t *ExplainedTarget) hasRoom() bool {

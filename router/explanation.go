@@ -71,8 +71,16 @@ type ExplainedTarget struct {
 	ExplainedPool
 	Ready    int                `json:"keys_ready"` // of Keys, not resting
 	Attempts int                `json:"attempts"`   // tries of one request, the first included
-	Panic    bool               `json:"panic"`      // so few backends are healthy that ejections are ignored
+	Hedge    *ExplainedHedge    `json:"hedge,omitempty"`
+	Panic    bool               `json:"panic"` // so few backends are healthy that ejections are ignored
 	Backends []ExplainedBackend `json:"backends"`
+}
+
+// ExplainedHedge is when a second backend is asked, too.
+type ExplainedHedge struct {
+	Request bool    `json:"request"`         // one like this may be sent twice
+	After   string  `json:"after,omitempty"` // an answer that has not begun by then is late,
+	Times   float64 `json:"times,omitempty"` // or one that takes so many times what was expected; 0: too little is known
 }
 
 // ExplainedMirror is a pool that gets copies.

@@ -108,6 +108,7 @@ type course struct {
 	decision balancer.Decision
 	chosenBy string
 	failure  *backends.Failure
+	hedged   hedgeResult
 	sent     time.Time
 	answered time.Time
 }
@@ -290,7 +291,7 @@ func (f *flight) begun() {
 func (e *Exchange) course() course {
 	c := course{
 		prepared: e.prepared, backend: e.backend, tries: e.tries, queued: e.queued,
-		decision: e.decision, chosenBy: e.chosenBy, failure: e.failure, sent: e.sent, answered: e.answered,
+		decision: e.decision, chosenBy: e.chosenBy, failure: e.failure, hedged: e.hedged, sent: e.sent, answered: e.answered,
 	}
 	if e.attempt != nil {
 		c.pool = e.attempt.pool

@@ -128,7 +128,7 @@ func (e *Exchange) follows() {
 	e.seat.told = true
 	c := &f.course
 	e.prepared, e.backend, e.tries, e.queued = c.prepared, c.backend, c.tries, c.queued
-	e.decision, e.chosenBy, e.failure = c.decision, c.chosenBy, c.failure
+	e.decision, e.chosenBy, e.failure, e.hedged = c.decision, c.chosenBy, c.failure, c.hedged
 	if f.problem == nil {
 		e.sent, e.answered, e.responded = c.sent, c.answered, time.Now()
 	}

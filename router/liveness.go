@@ -21,6 +21,9 @@ type cell struct {
 	// Whom to wake then, if it waits for room on a backend.
 	waiting atomic.Pointer[parked]
 
+	// Who asks a second backend for the same, and is to be told, too.
+	second atomic.Pointer[hedge]
+
 	socket atomic.Pointer[socket] // who to tell besides, once the connection is a websocket
 }
 
@@ -28,7 +31,7 @@ type cell struct {
 // latches before it swaps: one of the two always sees the other.
 func (c *cell) Arm(conn *backends.Conn) bool {
 	c.armed.Store(conn)
-	if c.gone.Load() {
+	if c.gone.Load() || c.second.Load().won() {
 		c.armed.Store(nil)
 		return false
 	}
@@ -59,9 +62,17 @@ func (c *cell) endNow() {
 	}
 }
 
-func (c *cell) breakArmed() {
+// breakOff breaks what is armed, and tells nobody else.
+func (c *cell) breakOff() {
 	if conn := c.armed.Swap(nil); conn != nil {
 		conn.Break()
+	}
+}
+
+func (c *cell) breakArmed() {
+	c.breakOff()
+	if h := c.second.Load(); h != nil {
+		h.breakOff()
 	}
 	if w := c.waiting.Load(); w != nil {
 		w.ring()

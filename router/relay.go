@@ -252,6 +252,9 @@ func (e *Exchange) endAttempt(now time.Time) {
 	if a == nil {
 		return
 	}
+	if e.hedge != nil { // a panic in the middle of a race
+		e.callOff()
+	}
 	e.attempt = nil
 	status := a.status
 	switch {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"time"
 
 	"github.com/helixflow/helixflow"
@@ -20,13 +21,14 @@ type spent struct {
 
 // spend notes that a was in vain, unless its endpoint was forgiven.
 func (e *Exchange) spend(a *Attempt) {
+	free := slices.Index(e.spent[:], spent{})
 	for i := range e.name.route.targets {
-		if e.name.route.targets[i].pool != a.pool || e.tries > len(e.spent) {
+		if e.name.route.targets[i].pool != a.pool || free < 0 {
 			continue
 		}
 		for j, ep := range a.pool.endpoints {
 			if ep == a.lease.Endpoint() && e.tried[i].Has(j) {
-				e.spent[e.tries-1] = spent{a.pool, j}
+				e.spent[free] = spent{a.pool, j}
 				return
 			}
 		}

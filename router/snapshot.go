@@ -143,7 +143,8 @@ type Pool struct {
 	members       *backends.Members
 	credentials   *backends.Credentials
 	budget        *backends.Budget
-	lot           *lot // where requests wait for room; nil: nowhere
+	hedging       *hedging // nil: who is late is waited for
+	lot           *lot     // where requests wait for room; nil: nowhere
 	queue         queueRules
 	attempts      int      // tries of one request, the first included
 	static        []byte   // extra header lines of every request

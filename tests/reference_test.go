@@ -203,6 +203,7 @@ func metricsPage(t *testing.T) string {
 	picks.Prefix(3, 2, 1)
 	picks.Index(func() metric.IndexFigures { return metric.IndexFigures{} })
 	picks.Shadows([]string{"random"})
+	m.Hedges("p")
 	m.Pressure(func() metric.Pressure {
 		return metric.Pressure{Uses: []metric.ResourceUse{{Name: "memory", Used: 1, Limit: 2}}}
 	})

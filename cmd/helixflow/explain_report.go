@@ -211,6 +211,9 @@ func reportTarget(b *strings.Builder, x *router.Explanation, t *router.Explained
 	case t.Keys > 0:
 		fmt.Fprintf(b, "  sends    %s of its own\n", count(t.Keys, "key", "keys"))
 	}
+	if t.Hedge != nil {
+		fmt.Fprintf(b, "  hedge    %s\n", hedgeText(t.Hedge, x.Live))
+	}
 	if t.Panic && x.Live {
 		b.WriteString("  panic    so few backends are healthy that ejections are ignored\n")
 	}
@@ -219,6 +222,21 @@ func reportTarget(b *strings.Builder, x *router.Explanation, t *router.Explained
 		fmt.Fprintf(w, "  backend\t%s\n", backendText(&t.Backends[i], x.Live))
 	}
 	_ = w.Flush() // a Builder takes everything
+}
+
+// hedgeText is when a second backend would be asked.
+func hedgeText(h *router.ExplainedHedge, live bool) string {
+	switch {
+	case !h.Request:
+		return "none: a request like this is not sent twice"
+	case h.After != "":
+		return "a second backend is asked after " + h.After
+	case h.Times > 0:
+		return fmt.Sprintf("a second backend is asked after %.1f times what is expected", h.Times)
+	case live:
+		return "none yet: too few answers are known"
+	}
+	return "a second backend is asked after longer than most answers take"
 }
 
 // part is what the target has to do with requests now.

@@ -58,6 +58,7 @@ func appendOutcome(dst []byte, r *Record) []byte {
 	}
 	dst = appendName(dst, `,"cache":`, r.Cache)
 	dst = appendCount(dst, `,"tries":`, int64(r.Tries))
+	dst = appendName(dst, `,"hedge":`, r.Hedge)
 	dst = appendName(dst, `,"end":`, r.End)
 	dst = appendName(dst, `,"hook":`, r.Hook)
 	return appendName(dst, `,"hook_result":`, r.HookResult)

@@ -22,7 +22,7 @@ func full() *Record {
 		Client: netip.MustParseAddr("2001:db8::7"),
 		Tenant: "acme", KeyName: "ci", KeyID: "k7Qm",
 		Op: helixflow.OpChatCompletions, Model: "llama-3.1-70b", Backend: "http://10.0.0.11:8000",
-		Stream: true, Status: 200, Problem: true, Kind: helixflow.KindBackendBroken, Cut: true, Left: true, Replay: true, Tries: 2,
+		Stream: true, Status: 200, Problem: true, Kind: helixflow.KindBackendBroken, Cut: true, Left: true, Replay: true, Tries: 2, Hedge: "won",
 		Policy: "adaptive", Reason: "prefix", Costed: true, Hit: 90, Ahead: 2 * time.Millisecond, Cost: 3 * time.Millisecond, Second: 4 * time.Millisecond,
 		Shadows: [MaxShadows]Shadow{{"random", "http://10.0.0.12:8000"}, {}, {"round_robin", "http://a"}},
 		Hashes:  []uint32{0x12ab, 0xfedcba98},
@@ -45,7 +45,7 @@ func TestLine(t *testing.T) {
 	}
 	f(full(), `{"time":"2026-11-02T22:04:05.067Z","request_id":"req_0123456789abcdef0123456789abcdef","client":"2001:db8::7",`+
 		`"tenant":"acme","key":"ci","key_id":"k7Qm","endpoint":"chat_completions","model":"llama-3.1-70b","asked":"gpt-4o",`+
-		`"backend":"http://10.0.0.11:8000","stream":true,"status":200,"error":"backend_broken","cut":true,"left":true,"replay":true,"tries":2,"end":"idle","hook":"pii","hook_result":"replace",`+
+		`"backend":"http://10.0.0.11:8000","stream":true,"status":200,"error":"backend_broken","cut":true,"left":true,"replay":true,"tries":2,"hedge":"won","end":"idle","hook":"pii","hook_result":"replace",`+
 		`"bytes_in":1234,"bytes_out":56789,"total_ms":12345.678,"queue_ms":1.000,"hooks_ms":2.000,"overhead_ms":0.042,"ttft_ms":456.789,`+
 		`"tokens_in":100,"tokens_cached":90,"tokens_out":20,"tokens_reasoning":5,"balance":"adaptive","reason":"prefix","hit_expected":90,"ahead_ms":2.000,"cost_ms":3.000,"second_ms":4.000,"shadows":{"random":"http://10.0.0.12:8000","round_robin":"http://a"},"prefix_hashes":"000012abfedcba98"}`)
 	f(&Record{Time: time.Unix(0, 0)}, `{"time":"1970-01-01T00:00:00.000Z","request_id":"","endpoint":"other","stream":false,"status":0,"tries":0,`+

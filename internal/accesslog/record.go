@@ -38,6 +38,7 @@ type Record struct {
 	Replay  bool           // the answer of before, to an idempotency key
 	Cache   string         // what the cache had to do with it: hit, miss, bypass; empty where no rule is about it
 	Tries   int
+	Hedge   string // what came of a second try beside the first; "": there was none
 	End     string // how a websocket ended; empty for what is none
 
 	Policy string        // that chose the backend by figures; empty for others

@@ -24,7 +24,7 @@ func TestRecordHoldsNoContent(t *testing.T) {
 		"Op": reflect.TypeFor[helixflow.Op](), "Prefix": reflect.TypeFor[string](), "Model": reflect.TypeFor[string](), "Asked": reflect.TypeFor[Text](),
 		"Backend": reflect.TypeFor[string](), "Stream": reflect.TypeFor[bool](), "Status": reflect.TypeFor[int](),
 		"Problem": reflect.TypeFor[bool](), "Kind": reflect.TypeFor[helixflow.Kind](), "Cut": reflect.TypeFor[bool](),
-		"Left": reflect.TypeFor[bool](), "Replay": reflect.TypeFor[bool](), "Tries": reflect.TypeFor[int](), "End": reflect.TypeFor[string](),
+		"Left": reflect.TypeFor[bool](), "Replay": reflect.TypeFor[bool](), "Tries": reflect.TypeFor[int](), "Hedge": reflect.TypeFor[string](), "End": reflect.TypeFor[string](),
 		"Policy": reflect.TypeFor[string](), "Reason": reflect.TypeFor[string](), "Costed": reflect.TypeFor[bool](), "Hit": reflect.TypeFor[int64](),
 		"Ahead": reflect.TypeFor[time.Duration](), "Cost": reflect.TypeFor[time.Duration](), "Second": reflect.TypeFor[time.Duration](),
 		"Shadows": reflect.TypeFor[[MaxShadows]Shadow](),

@@ -45,6 +45,7 @@ type Metrics struct {
 	backends map[string]*BackendSeries
 	pools    map[string]*poolSeries
 	picks    map[string]*PickSeries
+	hedges   map[string]*HedgeSeries
 	hooks    map[string]*HookSeries
 }
 
@@ -56,6 +57,7 @@ func New() *Metrics {
 		backends: map[string]*BackendSeries{},
 		pools:    map[string]*poolSeries{},
 		picks:    map[string]*PickSeries{},
+		hedges:   map[string]*HedgeSeries{},
 		hooks:    map[string]*HookSeries{},
 	}
 }
@@ -170,6 +172,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	models := slices.SortedFunc(maps.Values(m.models), func(a, b *ModelSeries) int { return cmp.Compare(a.name, b.name) })
 	backends := slices.SortedFunc(maps.Values(m.backends), func(a, b *BackendSeries) int { return cmp.Compare(a.name, b.name) })
 	pools := slices.SortedFunc(maps.Values(m.pools), func(a, b *poolSeries) int { return cmp.Compare(a.name, b.name) })
+	hedges := slices.SortedFunc(maps.Values(m.hedges), func(a, b *HedgeSeries) int { return cmp.Compare(a.pool, b.pool) })
 	picks := slices.SortedFunc(maps.Values(m.picks), func(a, b *PickSeries) int { return cmp.Compare(a.pool, b.pool) })
 	hooks := slices.SortedFunc(maps.Values(m.hooks), func(a, b *HookSeries) int { return cmp.Compare(a.name, b.name) })
 	m.mu.Unlock()
@@ -185,6 +188,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	writeBackends(&t, backends)
 	writePools(&t, pools)
 	writePicks(&t, picks)
+	writeHedges(&t, hedges)
 	writeHooks(&t, hooks)
 	t.family(clientDisconnects)
 	t.sample(clientDisconnects.name, m.clientDisconnects.Load())

@@ -42,6 +42,7 @@ var (
 	prefixEvictions     = family{"helixflow_prefix_index_evictions_total", "counter", "Blocks that made room for others before their time."}
 	shadowPicks         = family{"helixflow_shadow_picks_total", "counter", "Choices of a policy in shadow, by whether the pool's own policy made the same."}
 	shadowSeconds       = family{"helixflow_shadow_seconds_total", "counter", "Seconds by which choices of a policy in shadow were predicted to be better, or worse, than those that were made."}
+	hedgesTotal         = family{"helixflow_hedges_total", "counter", "Requests whose first backend was late: a second one answered (won), or not (lost, failed), or was not asked (skipped)."}
 	hookRequests        = family{"helixflow_hook_requests_total", "counter", "Looks of a hook at a request (before) or an answer (after), by what came of it."}
 	hookDuration        = family{"helixflow_hook_duration_seconds", "histogram", "Time that a request waited for a hook."}
 	clientDisconnects   = family{"helixflow_client_disconnects_total", "counter", "Clients that left before their answer was complete."}

@@ -37,6 +37,7 @@ type Call struct {
 
 	Stream            bool // "stream": true
 	NoStore           bool // "store": false
+	Stores            bool // "store" is there, and neither false nor null
 	IncludeUsage      bool // stream_options.include_usage is true
 	StreamValue       Span // the value of "stream", null included
 	StreamOptions     Span // the value of "stream_options", null included

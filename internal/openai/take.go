@@ -42,7 +42,7 @@ func (c *Call) take(id keyID, body []byte, v Span) error {
 	case keyType:
 		return takeString(&c.Type, "type", first, v)
 	case keyStore:
-		c.NoStore = first == 'f'
+		c.NoStore, c.Stores = first == 'f', first != 'f' && first != 'n'
 		return nil // whatever else it is, a backend that reads it stores
 	case keyServiceTier:
 		return takeString(&c.ServiceTier, "service_tier", first, v)
