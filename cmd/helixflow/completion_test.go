@@ -50,7 +50,7 @@ func TestBashCompletion(t *testing.T) {
 		assert.Equal(t, want, strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", " "), line)
 	}
 	f("se", "serve")
-	f("", "serve check diff explain cache keys sim replay healthcheck completion version")
+	f("", "serve check diff explain cache keys sim replay bench healthcheck completion version")
 	f("x", "")
 	f("--", "--help")
 	f("keys ", "new hash inspect verify")
@@ -70,7 +70,7 @@ func TestBashCompletion(t *testing.T) {
 	f("check --json m", "my router.yaml")
 	f("diff x m", "my router.yaml")
 	f("explain --admin http://localhost:9090 --mo", "--model")
-	f("nonsense ", "serve check diff explain cache keys sim replay healthcheck completion version")
+	f("nonsense ", "serve check diff explain cache keys sim replay bench healthcheck completion version")
 }
 
 // TestOtherCompletions holds what each script must have, and has the shell
