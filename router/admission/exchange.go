@@ -31,10 +31,11 @@ type Bid struct {
 	Need   int64         // what to hold if it can be had, from Keep on
 	Want   int64         // what is welcome; negative: the lease is handed back
 	Charge int64         // all that this replica has ever used
+	Apart  int64         // what of it was taken from its share, since the last grant
 	Acked  int64         // what of it was known at the last grant
 	Held   int64         // what was granted then
-	Born   int64         // and of what; 0: Seed counts
-	Seed   int64         // microseconds, or amount, that are used as far as this replica knows
+	Born   int64         // and of what; 0: of nothing yet
+	Seed   int64         // microseconds, or amount, that are used as far as this replica knows; for what knows nothing
 	Last   time.Duration // how long a sum has to be remembered; 0: for good
 
 	withdrawn, used, at int64
@@ -72,6 +73,7 @@ func (l *Lease) Bid(t time.Time, need int64, quit bool) (b Bid, ok bool) {
 		b.Keep, b.Need = b.Keep+b.used, b.Need+b.used
 		b.Want = b.Keep + b.used/4 + 1 + l.waiting.Load()
 	} else {
+		b.Apart = l.apart.Load()
 		b.Charge = b.used + l.owed.Load()
 		elapsed := max(b.at-l.asked.Load(), int64(foresight/20))
 		b.Want = max(b.Need, l.waiting.Load(), int64(min(float64(fresh)*float64(foresight)/float64(elapsed), float64(b.Size))))
@@ -88,6 +90,7 @@ func (l *Lease) drop() {
 	l.given.Add(-l.credit.Swap(0))
 	l.taken = l.given.Load()
 	l.charged, l.held = l.taken+l.owed.Load(), 0
+	l.apart.Store(0)
 	l.alone.Store(false)
 }
 
@@ -133,7 +136,8 @@ func (l *Lease) Grant(b *Bid, g Grant) (believed bool) {
 		return false
 	}
 	more := g.Total - b.Keep
-	l.charged, l.taken, l.held, l.born = b.Charge, b.used, g.Total, g.Born
+	l.charged, l.taken, l.held, l.born, l.failed = b.Charge, b.used, g.Total, g.Born, 0
+	l.apart.Add(-b.Apart)
 	l.given.Add(more)
 	l.credit.Add(more)
 	l.until.Store(b.at + lifetime)
@@ -184,12 +188,13 @@ func (l *Lease) rate() *Rate {
 }
 
 // Fail ends an exchange that was not answered. Whether it was heard is unknown;
-// the next one says all of it again.
+// the next one says all of it again, soon: one answer that is late is not yet a
+// failure of what keeps the limit.
 func (l *Lease) Fail(b *Bid) {
 	l.given.Add(b.withdrawn)
 	l.credit.Add(b.withdrawn)
-	l.born = 0
-	l.again.Store(b.at + lifetime)
+	l.again.Store(b.at + min(pause<<min(l.failed, 8), lifetime))
+	l.failed++
 	l.alone.Store(true)
 }
 

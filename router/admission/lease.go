@@ -13,8 +13,8 @@ const (
 	// renewal is after how long one that is in use is exchanged.
 	renewal = lifetime / 2
 	// pause is the least time between two exchanges of what is scarce, after some
-	// in a row that need none.
-	pause = int64(100 * time.Millisecond)
+	// in a row that need none; and before the first one after a failure.
+	pause = int64(120 * time.Millisecond)
 	inRow = 10
 	// foresight is how much is asked for: what was used of late in such a time.
 	foresight = 200 * time.Millisecond
@@ -42,6 +42,7 @@ type Lease struct {
 	credit  atomic.Int64 // what may be taken; of slots below zero while more are used than leased
 	given   atomic.Int64 // all credit there ever was, less what was handed back
 	owed    atomic.Int64 // used otherwise than from credit: debts, less what was handed back
+	apart   atomic.Int64 // of it, what of a rate was taken from the share since the last grant
 	waiting atomic.Int64 // what requests wait for
 	until   atomic.Int64 // the credit counts, in ticks
 	asked   atomic.Int64 // when the last bid that was granted was made
@@ -56,7 +57,8 @@ type Lease struct {
 	taken   int64 // likewise
 	held    int64 // likewise
 	paced   int64 // the tick up to which pauses for the exchanges that were made reach
-	born    int64 // of what keeps the limit; 0: what is known here has to be told there
+	failed  int64 // exchanges since the last grant
+	born    int64 // of what keeps the limit; 0: it has granted nothing yet
 }
 
 func newLease(c *Commons, s *Scope, k Kind, w *window) *Lease {
@@ -106,16 +108,14 @@ func (l *Lease) takeRate(r *Rate, amount, now int64, alone bool) (wait time.Dura
 	if l.spend(amount, now) {
 		return 0, taken
 	}
-	isAlone := l.alone.Load()
-	if !isAlone && !alone {
+	if !alone && !l.alone.Load() {
 		return l.awaitRate(r, amount, now)
 	}
 	if wait, ok := l.scope.rates[l.kind].takeShare(r, amount, l.commons.Replicas(), now); !ok {
 		return wait, refused
 	}
-	if !isAlone { // it is to be told yet
-		l.owed.Add(amount)
-	}
+	l.owed.Add(amount) // it is to be told: others may have taken all of the rate meanwhile
+	l.apart.Add(amount)
 	l.stir()
 	return 0, taken
 }
@@ -212,6 +212,8 @@ func (l *Lease) correct(r *Rate, diff, began, now int64) {
 		l.credit.Add(-diff)
 	case r != nil && l.alone.Load():
 		l.scope.rates[l.kind].add(r, diff*l.commons.Replicas(), now)
+		l.owed.Add(diff)
+		l.apart.Add(diff)
 	default:
 		l.owed.Add(diff)
 	}

@@ -331,6 +331,32 @@ func TestBoundOfSlotsAndBudgets(t *testing.T) {
 	}
 }
 
+// The slots of a replica that dies are back within a second, whenever it dies.
+func TestSlotsOfTheDeadComeBack(t *testing.T) {
+	slots := int64(4)
+	for seed := range uint64(30) {
+		f := newFleet(seed, 2, &admission.Rules{Concurrent: &slots})
+		dies, stays := f.replicas[0], f.replicas[1]
+		for range slots {
+			_, ok := f.ask(dies, 1)
+			require.True(t, ok)
+		}
+		for range 50 + f.rnd.IntN(50) {
+			f.pass(look)
+			f.look(dies)
+			f.look(stays)
+			_, ok := f.ask(stays, 1)
+			require.False(t, ok)
+		}
+		died := f.now
+		for ok := false; !ok; _, ok = f.ask(stays, 1) {
+			f.pass(5 * time.Millisecond)
+			f.look(stays)
+			require.Less(t, f.now.Sub(died), 980*time.Millisecond, "seed %d", seed)
+		}
+	}
+}
+
 // A limit that leaves the plan and comes back is as used as it was.
 func TestLimitComesBack(t *testing.T) {
 	f := newFleet(1, 1, &admission.Rules{Tokens: admission.NewRate(100, 100, time.Hour)})
@@ -415,5 +441,28 @@ func TestNoStarvation(t *testing.T) {
 				f.look(r)
 			}
 		}
+	}
+}
+
+// Answers that come too late, as they do on a busy machine, do not let a limit pass
+// more: what replicas take from their shares meanwhile is paid back. Only a burst
+// may be longer by what one of them is asked for until it tries again.
+func TestLateAnswers(t *testing.T) {
+	f := func(late float64, seed uint64, above float64) {
+		t.Helper()
+		fl := newFleet(seed, 4, &admission.Rules{Requests: admission.NewRate(600, 600, time.Minute)})
+		fl.answers = 1 - late
+		fl.run(load{for_: time.Minute, perSec: 500, amount: 1})
+		for minute := 2; minute <= 3; minute++ {
+			passed := fl.run(load{for_: time.Minute, perSec: 500, amount: 1})
+			assert.InDelta(t, 598.5, passed, 4.5, "late %.2f, seed %d, minute %d", late, seed, minute)
+		}
+		assert.LessOrEqual(t, fl.worst(10, 600), above, "late %.2f, seed %d", late, seed)
+	}
+	const leases, share = 4, 20
+	for seed := range uint64(10) {
+		f(0, seed, leases)
+		f(0.01, seed, leases+share)
+		f(0.05, seed, leases+share)
 	}
 }

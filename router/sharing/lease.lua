@@ -4,8 +4,9 @@
 local key, me, mode = KEYS[1], ARGV[1], ARGV[2]
 local size, unit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local keep, need, want = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local charge, acked, held = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local known, seed, last = ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13])
+local charge, apart = tonumber(ARGV[8]), tonumber(ARGV[9])
+local acked, held = tonumber(ARGV[10]), tonumber(ARGV[11])
+local known, seed, last = ARGV[12], tonumber(ARGV[13]), tonumber(ARGV[14])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -44,12 +45,19 @@ if not level or not born or #born > 16 then
 end
 
 if mode ~= 'slots' then
-  if born ~= known then level = math.max(level, at + seed) end
   local new = charge - (mine or acked)
-  if not mine and born == known then new = math.max(0, new - held) end -- all of it was counted as lost
+  apart = math.max(0, math.min(apart, new))
+  new = new - apart
+  if born ~= known then -- what the replica knows has in it what all have taken from their shares
+    level, apart = math.max(level, at + seed), 0
+  elseif not mine then
+    new = math.max(0, new - held) -- all of it was counted as lost
+  end
   new = new + lost
-  if new > 0 then level = math.max(level, at) end
+  if new + apart > 0 then level = math.max(level, at) end
   level = level + new * unit
+  -- Shares are paid back, but nobody waits for that longer than five seconds.
+  level = math.max(level, math.min(level + apart * unit, at + size * unit + 5000000))
 end
 if mode == 'flow' then level = math.min(level, now + 100 * size * unit) end
 
@@ -66,7 +74,7 @@ elseif want >= 0 then
 end
 total = math.max(keep, math.floor(total))
 
-local ends = now + (total > 0 and 1000000 or 10000000)
+local ends = now + (total > 0 and 800000 or 10000000)
 redis.call('HSET', key, 'level', string.format('%.3f', level), 'born', born,
   me, string.format('%.0f %.0f %.0f', total, charge, ends))
 if mode == 'flow' then

@@ -49,25 +49,28 @@ func (m *model) exchange(key, me string, b *admission.Bid) admission.Grant {
 		}
 	}
 	if b.Mode != admission.Slots {
-		if l.born != b.Born {
-			l.level = math.Max(l.level, at+float64(b.Seed))
-		}
 		fresh := b.Charge - b.Acked
 		if isThere {
 			fresh = b.Charge - mine.used
-		} else if l.born == b.Born {
+		}
+		apart := max(0, min(b.Apart, fresh))
+		fresh -= apart
+		if l.born != b.Born {
+			l.level, apart = math.Max(l.level, at+float64(b.Seed)), 0
+		} else if !isThere {
 			fresh = max(0, fresh-b.Held)
 		}
-		if fresh += lost; fresh > 0 {
+		if fresh += lost; fresh+apart > 0 {
 			l.level = math.Max(l.level, at)
 		}
 		l.level += float64(fresh) * b.Unit
+		l.level = math.Max(l.level, math.Min(l.level+float64(apart)*b.Unit, at+float64(b.Size)*b.Unit+5e6))
 	}
 	if b.Mode == admission.Flow {
 		l.level = math.Min(l.level, at+100*float64(b.Size)*b.Unit)
 	}
 	total := l.grant(b, float64(b.Size)-math.Max(0, l.level-at)/b.Unit-float64(others), float64(replicas))
-	ends := m.now + 1e6
+	ends := m.now + 8e5
 	if total == 0 {
 		ends = m.now + 1e7
 	}

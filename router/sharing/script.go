@@ -21,7 +21,7 @@ var (
 func arguments(holder string, b *admission.Bid) []any {
 	return []any{
 		holder, b.Mode.String(), b.Size, b.Unit, b.Keep, b.Need, b.Want,
-		b.Charge, b.Acked, b.Held, b.Born, b.Seed, b.Last.Milliseconds(),
+		b.Charge, b.Apart, b.Acked, b.Held, b.Born, b.Seed, b.Last.Milliseconds(),
 	}
 }
 

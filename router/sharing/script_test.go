@@ -37,7 +37,7 @@ func connectWithin(t *testing.T, s *testredis.Server, timeout time.Duration) *re
 
 // timed is the script with a clock that is an argument.
 func timed() *redisx.Script {
-	return redisx.NewScript(strings.Replace(leaseText, "redis.call('TIME')", "{ 0, ARGV[14] }", 1))
+	return redisx.NewScript(strings.Replace(leaseText, "redis.call('TIME')", "{ 0, ARGV[#ARGV] }", 1))
 }
 
 func run(t *testing.T, c *redisx.Client, s *redisx.Script, key, me string, b *admission.Bid, more ...any) admission.Grant {
@@ -76,7 +76,7 @@ func TestScriptIsTheModel(t *testing.T) {
 			}
 			b := admission.Bid{
 				Mode: mode, Size: limit, Unit: unit, Keep: rnd.Int64N(s.held + 1),
-				Charge: s.charge, Acked: s.acked, Held: s.held, Born: s.born, Seed: rnd.Int64N(1e7), Last: time.Hour,
+				Charge: s.charge, Apart: max(rnd.Int64N(limit)-limit/2, 0), Acked: s.acked, Held: s.held, Born: s.born, Seed: rnd.Int64N(1e7), Last: time.Hour,
 			}
 			b.Need = b.Keep + rnd.Int64N(limit/8+2)
 			b.Want = b.Need + rnd.Int64N(limit)

@@ -68,15 +68,21 @@ type world struct {
 	routers []*router
 	client  *http.Client
 
+	began  time.Time
 	served atomic.Int64  // requests that reached the backend
 	hold   chan struct{} // closed: the backend answers at once
+
+	mu     sync.Mutex // guards the fields below
+	passed []passage
 }
 
-// newWorld starts n routers for one tenant with these limits.
-func newWorld(t *testing.T, n int, limits string) *world {
+// newWorld starts n routers for one tenant with these limits, and with what else
+// is said of Redis.
+func newWorld(t *testing.T, n int, limits string, redis ...string) *world {
 	t.Helper()
 	w := &world{
-		t: t, redis: testredis.Start(t), limits: limits, section: `redis: {url: "%s"}`, hold: make(chan struct{}),
+		t: t, began: time.Now(), redis: testredis.Start(t), limits: limits,
+		section: `redis: {` + strings.Join(append(redis, `url: "%s"`), ", ") + `}`, hold: make(chan struct{}),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}, Timeout: patience},
 	}
 	close(w.hold)
@@ -91,8 +97,8 @@ func newWorld(t *testing.T, n int, limits string) *world {
 }
 
 func (w *world) answer(rw http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
-	w.served.Add(1)
+	body, _ := io.ReadAll(r.Body)
+	w.pass(body)
 	select {
 	case <-w.hold:
 	case <-r.Context().Done():
@@ -228,7 +234,7 @@ func (w *world) agree(n int) {
 
 // post sends one request and returns the status of the answer.
 func (w *world) post(r *router) int {
-	resp, err := w.client.Post(r.url, "application/json", strings.NewReader(`{"model":"m","messages":[],"max_tokens":10}`))
+	resp, err := w.client.Post(r.url, "application/json", strings.NewReader(w.request()))
 	if err != nil {
 		return 0
 	}
