@@ -131,7 +131,7 @@ func (e *Exchange) borrow(b *borrowing, d *admission.Demand) time.Time {
 	} else {
 		list = e.ticket.Shortages(list, now, true, *d)
 	}
-	e.srv.opt.Sharing.AskAll(list)
+	e.srv.opt.Sharing.Ask(list)
 	for _, s := range list {
 		if s.Lease.Alone() { // one wait in vain is enough
 			e.ticket.GoAlone()

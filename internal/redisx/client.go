@@ -177,11 +177,12 @@ type Script struct{ script *redis.Script }
 // NewScript returns the script with this text.
 func NewScript(text string) *Script { return &Script{redis.NewScript(text)} }
 
-// Run runs a script on a key and has read take the list of whole numbers that it
-// answers. Any other answer, and one that read does not believe, is Garbled.
-func (c *Client) Run(ctx context.Context, s *Script, key string, read func(numbers []int64) (believed bool), args ...any) error {
+// Run runs a script on keys, which live in one hash slot, and has read take the list
+// of whole numbers that it answers. Any other answer, and one that read does not
+// believe, is Garbled.
+func (c *Client) Run(ctx context.Context, s *Script, keys []string, read func(numbers []int64) (believed bool), args ...any) error {
 	return c.do(ctx, func(ctx context.Context) error {
-		reply, err := s.script.Run(ctx, c.rdb, []string{key}, args...).Result()
+		reply, err := s.script.Run(ctx, c.rdb, keys, args...).Result()
 		if err != nil {
 			return err
 		}

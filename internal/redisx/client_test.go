@@ -116,7 +116,7 @@ func TestFaults(t *testing.T) {
 		c, log := open(t, url, 50*time.Millisecond)
 		for range 20 {
 			began := time.Now()
-			err := c.Run(context.Background(), NewScript("return {1}"), "k", func(n []int64) bool { return len(n) == 1 && n[0] == 1 })
+			err := c.Run(context.Background(), NewScript("return {1}"), []string{"k"}, func(n []int64) bool { return len(n) == 1 && n[0] == 1 })
 			var e *Error
 			require.ErrorAs(t, err, &e)
 			if e.Kind == Skipped {

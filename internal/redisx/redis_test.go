@@ -30,7 +30,7 @@ import (
 
 func kindOfOperation(t *testing.T, c *Client) Kind {
 	t.Helper()
-	err := c.Run(context.Background(), NewScript(`redis.call("SET", KEYS[1], ARGV[1]) return {}`), c.Key("k"), nil, strings.Repeat("x", 1000))
+	err := c.Run(context.Background(), NewScript(`redis.call("SET", KEYS[1], ARGV[1]) return {}`), []string{c.Key("k")}, nil, strings.Repeat("x", 1000))
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	return e.Kind
@@ -51,11 +51,11 @@ func TestRealRedis(t *testing.T) {
 	script := NewScript(`return {tonumber(ARGV[1]), redis.call("EXISTS", KEYS[1])}`)
 	for range 2 {
 		var got []int64
-		require.NoError(t, c.Run(ctx, script, c.Key("a"), func(n []int64) bool { got = n; return true }, 41))
+		require.NoError(t, c.Run(ctx, script, []string{c.Key("a")}, func(n []int64) bool { got = n; return true }, 41))
 		assert.Equal(t, []int64{41, 0}, got)
 		s.Command(t, "SCRIPT", "FLUSH") // it is sent again
 	}
-	require.ErrorContains(t, c.Run(ctx, NewScript(`return redis.error_reply("boom")`), "k", nil), "boom")
+	require.ErrorContains(t, c.Run(ctx, NewScript(`return redis.error_reply("boom")`), []string{"k"}, nil), "boom")
 
 	s.Command(t, "CONFIG", "SET", "maxmemory", "1")
 	assert.Equal(t, OutOfMemory, kindOfOperation(t, c))

@@ -66,12 +66,17 @@ func (l *Lease) Bid(t time.Time, need int64, quit bool) (b Bid, ok bool) {
 		credit = 0
 	}
 	b.used = l.given.Load() - credit
+	spare := b.used/4 + 1 + l.waiting.Load()
+	if excess := min(credit, l.lowest.Load()) - spare; b.Mode == Slots && excess > 0 { // some of it, for what is used swings
+		credit = l.withdraw(&b, (excess+3)/4)
+		b.used = l.given.Load() - credit
+	}
 	fresh := b.used - l.taken
 	b.Keep, b.Need = credit, credit+need
 	b.Acked, b.Held, b.Born = l.charged, l.held, l.born
 	if b.Mode == Slots {
 		b.Keep, b.Need = b.Keep+b.used, b.Need+b.used
-		b.Want = b.Keep + b.used/4 + 1 + l.waiting.Load()
+		b.Want = max(b.Keep, b.used+spare)
 	} else {
 		b.Apart = l.apart.Load()
 		b.Charge = b.used + l.owed.Load()
@@ -82,6 +87,19 @@ func (l *Lease) Bid(t time.Time, need int64, quit bool) (b Bid, ok bool) {
 		b.Need, b.Want = b.Keep, -1
 	}
 	return b, true
+}
+
+// withdraw takes up to amount of the credit away, and returns what is left of it.
+func (l *Lease) withdraw(b *Bid, amount int64) (credit int64) {
+	for {
+		credit = l.credit.Load()
+		n := max(min(amount, credit), 0)
+		if l.credit.CompareAndSwap(credit, credit-n) {
+			b.withdrawn += n
+			l.given.Add(-n)
+			return credit - n
+		}
+	}
 }
 
 // drop gives up a lease whose limit nothing has any more. What it holds counts as
@@ -140,6 +158,7 @@ func (l *Lease) Grant(b *Bid, g Grant) (believed bool) {
 	l.apart.Add(-b.Apart)
 	l.given.Add(more)
 	l.credit.Add(more)
+	l.lowest.Store(untouched)
 	l.until.Store(b.at + lifetime)
 	l.asked.Store(b.at)
 	l.remember(b, &g)
@@ -225,13 +244,22 @@ func (l *Lease) Task(t time.Time) Task {
 		return Nothing
 	}
 	defer l.Exchanging.Unlock()
-	now := ticks(t)
+	return l.task(ticks(t), renewal)
+}
+
+// Along says what a lease, whose Exchanging the caller holds, wants of an exchange
+// that is made anyway: if it is renewed with others, all of them want the next at
+// the same time.
+func (l *Lease) Along(t time.Time) Task { return l.task(ticks(t), pause/2) }
+
+// task is what the lease wants, if one that is in use is renewed after that time.
+func (l *Lease) task(now, renewed int64) Task {
 	since := now - l.asked.Load()
 	credit := l.credit.Load()
 	used := l.given.Load() - credit
 	owing, busy, low := used+l.owed.Load() != l.charged, used != l.taken, l.held/2
 	if l.kind == Concurrent {
-		owing, busy, low = false, used != 0, 1
+		owing, busy, low = false, used != 0 || l.lowest.Load() != untouched, 1
 	}
 	switch {
 	case l.alone.Load():
@@ -242,7 +270,7 @@ func (l *Lease) Task(t time.Time) Task {
 		return Forget
 	case !busy && (since >= renewal || owing && since >= pause):
 		return Quit
-	case since >= renewal, since >= pause && credit < low && now >= l.again.Load():
+	case busy && since >= renewed, since >= pause && credit < low && now >= l.again.Load():
 		return Renew
 	}
 	return Nothing

@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,7 +10,7 @@ import (
 
 const (
 	// lifetime is how long a replica uses a lease without an exchange. What keeps
-	// the leases holds it twice as long before it counts it as used up.
+	// the leases holds it for 800 ms before it counts it as used up.
 	lifetime = int64(500 * time.Millisecond)
 	// renewal is after how long one that is in use is exchanged.
 	renewal = lifetime / 2
@@ -20,6 +22,8 @@ const (
 	foresight = 200 * time.Millisecond
 	// memory is how long what another replica may have changed is believed.
 	memory = int64(time.Second)
+	// untouched is more credit than there is.
+	untouched = math.MaxInt64
 	// graceShare is the part of a budget that a replica spends on its own account.
 	graceShare = 100
 )
@@ -37,6 +41,7 @@ type Lease struct {
 	kind    Kind
 	window  *window // of money
 	name    string
+	home    string
 	serial  uint64
 
 	credit  atomic.Int64 // what may be taken; of slots below zero while more are used than leased
@@ -51,6 +56,7 @@ type Lease struct {
 	grace   atomic.Int64 // money spent while alone
 	alone   atomic.Bool
 	stirred atomic.Bool
+	lowest  atomic.Int64 // credit of slots that was there at every time since the last grant, about; untouched: none was taken
 
 	// The fields below are guarded by Exchanging.
 	charged int64 // as of the last grant
@@ -63,7 +69,9 @@ type Lease struct {
 
 func newLease(c *Commons, s *Scope, k Kind, w *window) *Lease {
 	l := &Lease{commons: c, scope: s, kind: k, window: w, name: leaseName(s, k, w), serial: c.leases.Add(1)}
+	l.home = l.name[:strings.IndexByte(l.name, '}')+1]
 	l.asked.Store(-memory)
+	l.lowest.Store(untouched)
 	if w != nil {
 		l.known.Store(w.used.Load())
 	}
@@ -82,6 +90,10 @@ const (
 // Name names the limit among those that replicas share. What a tenant has stands
 // together: Redis keeps names with the same text in braces on one node.
 func (l *Lease) Name() string { return l.name }
+
+// Home is what the names of limits that stand together begin with, the braces
+// included.
+func (l *Lease) Home() string { return l.home }
 
 // Serial tells the lease from others that this replica has or had, of the same
 // limit too: what it has used in all counts from its beginning.
@@ -137,7 +149,11 @@ func (l *Lease) takeSlot(limit, now int64, alone bool) (wait time.Duration, v ve
 	if limit <= 0 {
 		return time.Second, refused
 	}
-	if l.spend(1, now) {
+	spent := l.spend(1, now)
+	if credit := l.credit.Load(); credit < l.lowest.Load() {
+		l.lowest.Store(credit)
+	}
+	if spent {
 		return 0, taken
 	}
 	if alone || l.alone.Load() {

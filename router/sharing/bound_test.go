@@ -357,6 +357,33 @@ func TestSlotsOfTheDeadComeBack(t *testing.T) {
 	}
 }
 
+// A replica that had many requests at once and goes on with one leaves the slots to
+// others, though it never rests.
+func TestSlotsAreLeft(t *testing.T) {
+	slots := int64(40)
+	f := newFleet(1, 2, &admission.Rules{Concurrent: &slots})
+	had, wants := f.replicas[0], f.replicas[1]
+	tickets := make([]admission.Ticket, 35)
+	for i := range tickets {
+		var ok bool
+		tickets[i], ok = f.ask(had, 1)
+		require.True(t, ok)
+	}
+	for i := range tickets[1:] {
+		tickets[i+1].Settle(f.now.Add(had.skew), admission.Demand{})
+	}
+	began, running := f.now, 0
+	for running < 35 {
+		if _, ok := f.ask(wants, 1); ok {
+			running++
+		}
+		f.pass(look)
+		f.look(had)
+		f.look(wants)
+		require.Less(t, f.now.Sub(began), 5*time.Second, "%d run", running)
+	}
+}
+
 // A limit that leaves the plan and comes back is as used as it was.
 func TestLimitComesBack(t *testing.T) {
 	f := newFleet(1, 1, &admission.Rules{Tokens: admission.NewRate(100, 100, time.Hour)})

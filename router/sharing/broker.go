@@ -3,6 +3,7 @@ package sharing
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type link struct {
 	commons         *admission.Commons
 	me              string // names this replica there
 	lease, replicas *redisx.Script
+	homes           homes
 	held            atomic.Int64 // leases that are looked after
 	alone           atomic.Int64 // of them
 	work            chan *admission.Lease
@@ -72,36 +74,30 @@ func (b *Broker) Client() *redisx.Client {
 	return nil
 }
 
-// Ask makes an exchange for a lease that lacks amount, or waits for the one that is
-// being made. It takes no longer than the client's timeout; a lease that was not
-// answered is alone afterwards.
-func (b *Broker) Ask(l *admission.Lease, amount int64) {
+// Ask makes exchanges for leases that lack something, or waits for those that are
+// being made: all at once, those of one home in one operation. It takes little longer
+// than the client's timeout; a lease that was not answered is alone afterwards.
+func (b *Broker) Ask(list []admission.Shortage) {
 	k := b.link.Load()
 	if k == nil {
 		return
 	}
-	l.Want(amount)
-	defer l.Want(-amount)
-	last := l.Asked()
-	l.Exchanging.Lock()
-	defer l.Exchanging.Unlock()
-	if l.Alone() || l.Asked() != last || !k.commons.Owns(l) { // what there is to know is known
-		return
-	}
-	k.exchange(l, amount, false)
-	l.Stir()
-}
-
-// AskAll is Ask for several leases at once.
-func (b *Broker) AskAll(list []admission.Shortage) {
-	if len(list) == 0 {
-		return
-	}
 	var others sync.WaitGroup
-	for _, s := range list[1:] {
-		others.Go(func() { b.Ask(s.Lease, s.Amount) })
+	for len(list) > 0 {
+		n := 1
+		for i := range list { // those of the first one's home to the front
+			if i > 0 && list[i].Lease.Home() == list[0].Lease.Home() {
+				list[n], list[i] = list[i], list[n]
+				n++
+			}
+		}
+		some := list[:n]
+		if list = list[n:]; len(list) == 0 {
+			k.ask(some)
+		} else {
+			others.Go(func() { k.ask(some) })
+		}
 	}
-	b.Ask(list[0].Lease, list[0].Amount)
 	others.Wait()
 }
 
@@ -127,7 +123,7 @@ func newLink(client *redisx.Client) *link {
 	_, _ = rand.Read(id) // never fails
 	k := &link{
 		client: client, commons: admission.NewCommons(), me: "r-" + hex.EncodeToString(id),
-		work: make(chan *admission.Lease), stop: make(chan struct{}),
+		homes: homes{of: make(map[string]*home)}, work: make(chan *admission.Lease), stop: make(chan struct{}),
 	}
 	k.lease, k.replicas = newScripts()
 	k.running.Go(k.keep)
@@ -158,69 +154,37 @@ func (k *link) keep() {
 	}
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	var leases []*admission.Lease
 	for {
 		select {
 		case l := <-k.commons.Stirred():
-			leases = append(leases, l)
+			k.homes.add(l)
 		case now := <-ticker.C:
-			leases = k.visit(leases, now)
+			held, alone := k.homes.visit(now, k.work)
+			k.held.Store(held)
+			k.alone.Store(alone)
 		case <-k.stop:
 			close(k.work)
 			talking.Wait()
-			k.part(leases)
+			k.part()
 			return
 		}
 	}
-}
-
-// visit does what the leases want, and returns those that are still to be looked
-// after.
-func (k *link) visit(leases []*admission.Lease, now time.Time) []*admission.Lease {
-	kept, alone := leases[:0], int64(0)
-	for _, l := range leases {
-		switch task := l.Task(now); task {
-		case admission.Forget:
-			l.Rest(now)
-			continue
-		case admission.Renew, admission.Quit:
-			select {
-			case k.work <- l:
-			default: // all are talking; at the next look
-			}
-		}
-		if l.Alone() {
-			alone++
-		}
-		kept = append(kept, l)
-	}
-	clear(leases[len(kept):])
-	k.held.Store(int64(len(kept)))
-	k.alone.Store(alone)
-	return kept
 }
 
 // talk makes exchanges.
 func (k *link) talk() {
 	for l := range k.work {
-		if task := l.Task(time.Now()); task == admission.Renew || task == admission.Quit {
-			l.Exchanging.Lock()
-			k.exchange(l, 0, task == admission.Quit)
-			l.Exchanging.Unlock()
-		}
+		k.exchange(l, round{})
+		k.homes.talked(l)
 	}
 }
 
 // part hands all leases back, as far as that goes quickly.
-func (k *link) part(leases []*admission.Lease) {
-	end := time.Now().Add(parting)
-	for _, l := range leases {
-		if k.client.Down() || time.Now().After(end) {
-			return
-		}
-		l.Exchanging.Lock()
-		k.exchange(l, 0, true)
-		l.Exchanging.Unlock()
+func (k *link) part() {
+	end, leases := time.Now().Add(parting), k.homes.all()
+	for len(leases) > 0 && !k.client.Down() && time.Now().Before(end) {
+		done := k.exchange(leases[0], round{quit: true})
+		leases = slices.DeleteFunc(leases, func(l *admission.Lease) bool { return slices.Contains(done, l) })
 	}
 }
 

@@ -50,7 +50,7 @@ func (m *member) try(d admission.Demand) (ticket admission.Ticket, ok bool) {
 		if ok || no.Lacks == nil {
 			return ticket, ok
 		}
-		m.broker.Ask(no.Lacks, no.Asked)
+		m.broker.Ask([]admission.Shortage{{Lease: no.Lacks, Amount: no.Asked}})
 	}
 	return ticket, false
 }

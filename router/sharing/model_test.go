@@ -41,9 +41,11 @@ func (m *model) exchange(key, me string, b *admission.Bid) admission.Grant {
 	for id, h := range l.holders {
 		switch {
 		case id == me:
+		case h.ends <= m.now && (h.holds == 0 || b.Mode == admission.Slots):
+			delete(l.holders, id)
 		case h.ends <= m.now:
 			lost += h.holds
-			delete(l.holders, id)
+			l.holders[id] = modelLease{used: h.used + h.holds, ends: m.now + 2e6}
 		case h.holds > 0:
 			others, replicas = others+h.holds, replicas+1
 		}

@@ -43,11 +43,11 @@ func timed() *redisx.Script {
 func run(t *testing.T, c *redisx.Client, s *redisx.Script, key, me string, b *admission.Bid, more ...any) admission.Grant {
 	t.Helper()
 	var g admission.Grant
-	require.NoError(t, c.Run(context.Background(), s, key, func(n []int64) bool {
+	require.NoError(t, c.Run(context.Background(), s, []string{key}, func(n []int64) bool {
 		require.Len(t, n, 5)
 		g = admission.Grant{Total: n[0], Level: n[1], Leased: n[2], Replicas: n[3], Born: n[4]}
 		return true
-	}, append(arguments(me, b), more...)...))
+	}, append(appendArguments(nil, me, b), more...)...))
 	return g
 }
 

@@ -14,7 +14,7 @@ import (
 // minute from the second one on lets pass what it should, to a hundredth; and no
 // window whatever lets pass more than the burst and its share.
 func TestMinutes(t *testing.T) {
-	w := newWorld(t, rated, "{requests_per_minute: 600}")
+	w := newWorld(t, rated, "{requests_per_minute: 600, "+others+"}")
 	began := time.Since(w.began)
 	l := w.offer(125)
 	time.Sleep(time.Minute) // the burst goes first
@@ -31,8 +31,8 @@ func TestMinutes(t *testing.T) {
 		fewest, most = min(fewest, possible), max(most, certain)
 	}
 	worst := excess(list, 10)
-	t.Logf("a minute lets pass %d to %d; in the worst window %.1f above the rate; %.1f operations a second; %.0f failed",
-		fewest, most, worst, operations/took, w.sum("helixflow_redis_errors_total"))
+	t.Logf("a minute lets pass %d to %d; in the worst window %.1f above the rate; %.1f operations a second; %.0f too late, breakers opened %.0f times",
+		fewest, most, worst, operations/took, w.sum(`helixflow_redis_errors_total{kind="timeout"}`), w.sum("helixflow_redis_breaker_opened_total"))
 	assert.GreaterOrEqual(t, fewest, 594)
 	assert.LessOrEqual(t, most, 603)
 	assert.LessOrEqual(t, worst, 600.0+rated+20, "the burst, a lease of each, and what one is asked for while an answer is late")

@@ -10,7 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const rated = 4 // routers
+const (
+	rated  = 4 // routers
+	others = "tokens_per_minute: 600M, tokens_per_day: 6000M, concurrent: 10k, budget: {usd: 1000000}"
+)
 
 // sum is that of all routers' metrics of one name.
 func (w *world) sum(name string) (sum float64) {
@@ -28,13 +31,14 @@ func (w *world) operations() float64 { return w.sum("helixflow_redis_operations_
 func mostOperations(seconds float64) float64 { return rated * (10*seconds + 10) }
 
 // Four routers that are asked for far more than a limit let all of it pass and no
-// more, from the first moment on, and ask Redis no more than they may.
+// more, from the first moment on, and ask Redis no more than they may, however many
+// limits the tenant has besides.
 func TestFourRoutersOneLimit(t *testing.T) {
 	const (
 		rate, burst = 100.0, 200.0 // 6000 a minute
 		leases      = 12.0         // N·L
 	)
-	w := newWorld(t, rated, "{requests_per_minute: 6000, burst: {requests: 200}}", "timeout: 1s") // what is late is another test
+	w := newWorld(t, rated, "{requests_per_minute: 6000, burst: {requests: 200}, "+others+"}", "timeout: 1s") // what is late is another test
 	asked, began := w.operations(), time.Now()
 	l := w.offer(200)
 	time.Sleep(8 * time.Second)
