@@ -30,6 +30,9 @@ type Tuning struct {
 	// KVPressure is what a half full KV cache, or a half used quota, costs; a full
 	// one costs 49 times that.
 	KVPressure time.Duration
+	// Home is the part of a prompt that its home is believed to have read, where
+	// nobody knows what other routers sent there.
+	Home float64
 	// Probe is the part of the picks that ignore that a backend was slow.
 	Probe float64
 }
@@ -39,7 +42,7 @@ func DefaultTuning() Tuning {
 	return Tuning{
 		Surcharge: 8, Popularity: 8, AffinityMaxWait: 14 * time.Second,
 		Interference: 0.5, PerRequest: 20 * time.Microsecond, PerKVToken: 40 * time.Nanosecond,
-		KVPressure: 30 * time.Millisecond, Probe: 0.005,
+		KVPressure: 30 * time.Millisecond, Home: 0.1, Probe: 0.005,
 	}
 }
 
@@ -70,7 +73,7 @@ func (p *adaptive) Pick(r *Request, candidates []Candidate) int {
 	candidates = candidates[:min(len(candidates), MaxBackends)]
 	p.pace.refresh(r.Now, candidates)
 	open := r.Eligible.And(FirstN(len(candidates)))
-	k := p.costing(r)
+	k := p.costing(r, open, candidates)
 	f := k.compare(r.present(open, candidates), candidates)
 	if f.best < 0 { // who starts slowly is better than nobody
 		if f = k.compare(open, candidates); f.best < 0 {
@@ -149,8 +152,11 @@ func (p *adaptive) decide(r *Request, k *costing, candidates []Candidate, f foun
 	d := Decision{Reason: reason, Costed: true, Cost: float64(r.costs[f.best]), Next: f.next}
 	if f.next >= 0 {
 		d.Second = float64(r.costs[f.next])
-		if r.hit(c) > r.hit(&candidates[f.next]) {
+		switch {
+		case r.hit(c) > r.hit(&candidates[f.next]):
 			d.Reason = ReasonPrefix
+		case f.best == k.home:
+			d.Reason = ReasonSticky
 		}
 	}
 	if k.probing && c.Load.isSlow() {

@@ -121,6 +121,21 @@ func (c *Chain) Root() uint64 {
 	return c.hashes[0]
 }
 
+// homeBlocks is how many of a prompt's first blocks say whose it is: 5 KiB, some
+// 1,300 tokens. That is more than most system prompts, and less than most
+// documents.
+const homeBlocks = smallBlocks + 1
+
+// Home returns the hash of the prompt's beginning, by which routers that have told
+// each other nothing agree where it belongs; 0 when it has no block. Their chains
+// need the same seed.
+func (c *Chain) Home() uint64 {
+	if c.blocks == 0 {
+		return 0
+	}
+	return c.hashes[min(homeBlocks, c.blocks)-1]
+}
+
 func (c *Chain) add(block uint64) {
 	c.state = link(c.state, c.key, block)
 	c.hashes[c.blocks] = c.state

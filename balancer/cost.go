@@ -2,6 +2,11 @@ package balancer
 
 // What a request costs on a backend, in seconds.
 
+import (
+	"math"
+	"math/bits"
+)
+
 // What is taken for the work of a request of which nothing is known.
 const (
 	nominalTokens = 256
@@ -24,19 +29,54 @@ type costing struct {
 	maxWait    float64
 	best       float64 // surcharge of who has none of what somebody has, in tokens
 	probing    bool
+	home       int     // the candidate that the prompt belongs to; -1: none
+	homeHit    float64 // tokens of the prompt that it is believed to have at least
+	homeSpared float64 // their surcharge
 }
 
-func (p *adaptive) costing(r *Request) costing {
+func (p *adaptive) costing(r *Request, open Mask, candidates []Candidate) costing {
 	t := &p.tuning
 	tokens, output := r.Tokens, r.Output
 	if tokens == 0 {
 		tokens, output = nominalTokens, nominalOutput
 	}
-	return costing{
-		r: r, best: p.surcharge(r), maxWait: t.AffinityMaxWait.Seconds(), tokens: float64(tokens), decode: t.Interference * float64(output),
+	k := costing{
+		r: r, home: -1, best: p.surcharge(r), maxWait: t.AffinityMaxWait.Seconds(), tokens: float64(tokens), decode: t.Interference * float64(output),
 		perSeq: t.PerRequest.Seconds(), perKV: t.PerKVToken.Seconds(), kvPressure: t.KVPressure.Seconds(),
 		probing: t.Probe > 0 && float64(mix(r.Rand)>>11)/(1<<53) < t.Probe,
 	}
+	if r.Home != 0 && t.Home > 0 {
+		k.believe(homeOf(r.Home, open, candidates), p)
+	}
+	return k
+}
+
+// believe takes the prompt's home to have the beginning of it, since other routers
+// would have sent it there; unless it is what everybody uses, which may lie
+// everywhere.
+func (k *costing) believe(home int, p *adaptive) {
+	popularity := uint8(0)
+	if k.r.perByte > 0 {
+		popularity = k.r.Matches.Popularity(min(homeBlocks, k.r.Matches.Best()) - 1)
+	}
+	k.home, k.homeHit = home, p.tuning.Home*k.tokens
+	k.homeSpared = k.homeHit * float64(p.extra[popularity])
+	k.best = max(k.best, k.homeSpared)
+}
+
+// homeOf is the open candidate that a key belongs to, full or not; -1 for none.
+// Routers that see the same candidates agree on it.
+func homeOf(key uint64, open Mask, candidates []Candidate) int {
+	best, highest := -1, math.Inf(-1)
+	for w, word := range open {
+		for ; word != 0; word &= word - 1 {
+			i := w*64 + bits.TrailingZeros64(word)
+			if s := candidates[i].score(key, i); s > highest {
+				best, highest = i, s
+			}
+		}
+	}
+	return best
 }
 
 // surcharge adds up what the blocks of the prompt cost extra where they are not
@@ -63,9 +103,10 @@ func (k *costing) cost(i int, c *Candidate) float64 {
 	if k.probing { // as if nothing had been learned
 		rate, factor, base = max(rate, l.configuredRate()), min(factor, 1), 0
 	}
-	work := c.Ahead(now) + (k.tokens-float64(k.r.hit(c)))/rate
+	hit, spared := k.cached(i, c)
+	work := c.Ahead(now) + (k.tokens-hit)/rate
 	if k.best > 0 {
-		work += min((k.best-float64(k.r.extra[k.r.Matches.Blocks(c.Place)]))/rate, k.maxWait)
+		work += min((k.best-spared)/rate, k.maxWait)
 	}
 	work += k.decode * (k.perSeq*float64(inflight) + k.perKV*float64(l.kv.Load()))
 	if slots := c.Signals.Slots(); slots > 0 && inflight >= slots {
@@ -79,6 +120,17 @@ func (k *costing) cost(i int, c *Candidate) float64 {
 		return worstCost
 	}
 	return cost
+}
+
+// cached is how many tokens of the prompt c has, and their surcharge.
+func (k *costing) cached(i int, c *Candidate) (hit, spared float64) {
+	if k.r.perByte > 0 {
+		hit, spared = float64(k.r.hit(c)), float64(k.r.extra[k.r.Matches.Blocks(c.Place)])
+	}
+	if i == k.home {
+		hit, spared = max(hit, k.homeHit), max(spared, k.homeSpared)
+	}
+	return hit, spared
 }
 
 // pressure is how full c's KV cache is, or how far its quota is used up, as a
@@ -111,7 +163,8 @@ type Estimate struct {
 // Cost returns what r costs on candidate i, beside the others that are eligible.
 func (c *Coster) Cost(r *Request, candidates []Candidate, i int) Estimate {
 	r.prepare()
-	k, to := c.by.costing(r), &candidates[i]
+	open := r.Eligible.And(FirstN(len(candidates)))
+	k, to := c.by.costing(r, open, candidates), &candidates[i]
 	k.probing = false
 	return Estimate{Hit: r.hit(to), Wait: to.Ahead(r.Now), Cost: k.cost(i, to)}
 }

@@ -16,6 +16,10 @@ type Request struct {
 	Stream bool   // its first token will be seen
 	Root   uint64 // hash of the prompt's first block; 0: it has none
 
+	// Home is the hash of the prompt's beginning where other routers, of whose
+	// picks nothing is known, place such prompts too; 0: the index knows all.
+	Home uint64
+
 	Session uint64 // hash of what tells the request's session from others; 0: it has none
 
 	// The prompt, and what the index found of it for the places of Eligible. Chain

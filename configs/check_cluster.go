@@ -10,11 +10,13 @@ const (
 )
 
 func checkCluster(r *reader, c *Cluster) {
-	listen, advertise, secret := at("cluster", "listen"), at("cluster", "advertise"), at("cluster", "secret")
+	listen, advertise := at("cluster", "listen"), at("cluster", "advertise")
 	if c.Listen == "" {
-		if r.given(at("cluster")) && !r.refused(listen) {
-			r.wrong(at("cluster"), "lacks listen: an address such as :7946 for the other replicas")
+		alone := c.Routers == 0 || c.Advertise != "" || len(c.Peers) > 0
+		if alone && r.given(at("cluster")) && !r.refused(listen) {
+			r.wrong(at("cluster"), "lacks listen: an address such as :7946 for the other replicas; or routers alone, how many there are")
 		}
+		checkClusterSecret(r, c)
 		return
 	}
 	if why := badListen(c.Listen); why != "" {
@@ -31,11 +33,15 @@ func checkCluster(r *reader, c *Cluster) {
 			r.wrong(path, "%s is not an address such as 10.0.0.5:7946: %s", r.shown(path), badPeer(peer))
 		}
 	}
-	switch {
-	case r.refused(secret):
-	case c.Secret.Empty():
+	if c.Secret.Empty() && !r.refused(at("cluster", "secret")) {
 		r.wrong(at("cluster"), "lacks secret: what replicas know each other by; openssl rand -hex 32 makes one")
-	case len(c.Secret.Reveal()) < minClusterSecret:
+	}
+	checkClusterSecret(r, c)
+}
+
+func checkClusterSecret(r *reader, c *Cluster) {
+	secret := at("cluster", "secret")
+	if !r.refused(secret) && !c.Secret.Empty() && len(c.Secret.Reveal()) < minClusterSecret {
 		r.wrong(secret, "is shorter than %d characters; openssl rand -hex 32 makes one", minClusterSecret)
 	}
 }

@@ -100,6 +100,7 @@ func defaultAdaptive() Adaptive {
 		PerKVToken:      40 * time.Nanosecond,
 		KVPressure:      30 * time.Millisecond,
 		PrefillRate:     10_000,
+		Home:            Whole / 10,
 		Probe:           Whole / 200,
 	}
 }

@@ -206,6 +206,7 @@ func adaptiveKeys(a *Adaptive) object {
 		{name: "per_kv_token", value: duration{&a.PerKVToken, 0, time.Millisecond}, doc: "By how much a token of its context does."},
 		{name: "kv_pressure", value: duration{&a.KVPressure, 0, time.Minute}, doc: "What a KV cache or a quota costs that is half used; one that is nearly used up costs 49 times it."},
 		{name: "prefill_rate", value: count{&a.PrefillRate, 1, 100_000_000}, doc: "How many prompt tokens a second a backend is taken to read until its requests have shown it, within a factor of four."},
+		{name: "home", value: share{&a.Home, 0, Whole}, doc: "The part of a prompt that its home among the backends is taken to have cached, while other routers do not tell what they sent where."},
 		{name: "probe", value: share{&a.Probe, 0, Whole}, doc: "The share of the picks that ignore that a backend was slow, to see whether it still is."},
 	}
 }
@@ -360,6 +361,7 @@ func redisKeys(c *Redis) object {
 
 func clusterKeys(c *Cluster) object {
 	return object{
+		{name: "routers", value: count{&c.Routers, 0, 1000}, doc: "How many routers there are, this one too. From 2 on, while it hears of no other one, it goes by homes: see docs/how-to/cluster.md.", restart: true},
 		{name: "listen", value: text{&c.Listen}, doc: "Where other replicas connect, by TCP and UDP: host:port. By itself when empty.", restart: true},
 		{name: "advertise", value: text{&c.Advertise}, doc: "Where they reach this one: host:port; found out when empty.", restart: true},
 		{name: "peers", value: texts{&c.Peers, 0, "none"}, doc: "Some of the replicas, or all: host:port. A name stands for all its addresses, this one's too.", restart: true},

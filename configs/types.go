@@ -199,6 +199,7 @@ type Adaptive struct {
 	PerKVToken      time.Duration // default 40ns
 	KVPressure      time.Duration // default 30ms
 	PrefillRate     int           // default 10000 tokens a second
+	Home            Share         // default 10%
 	Probe           Share         // default 0.5%
 }
 
@@ -486,6 +487,7 @@ type Redis struct {
 // Cluster is how replicas of the router find each other. The zero value is a
 // router by itself.
 type Cluster struct {
+	Routers   int         // how many there are, this one too; 0 (default): nobody has said
 	Listen    string      // host:port, TCP and UDP; empty: by itself
 	Advertise string      // host:port at which others reach it; empty: found out
 	Peers     []string    // host:port

@@ -52,6 +52,6 @@ func tuningOf(c *configs.Adaptive) balancer.Tuning {
 	return balancer.Tuning{
 		Surcharge: float64(c.Surcharge), Popularity: float64(c.Popularity), AffinityMaxWait: c.AffinityMaxWait,
 		Interference: c.Interference.Float(), PerRequest: c.PerRequest, PerKVToken: c.PerKVToken,
-		KVPressure: c.KVPressure, Probe: c.Probe.Float(),
+		KVPressure: c.KVPressure, Home: c.Home.Float(), Probe: c.Probe.Float(),
 	}
 }

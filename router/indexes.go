@@ -23,6 +23,7 @@ type Indexes struct {
 	pools map[string]*poolIndex
 
 	placements *placements // with other replicas; nil: with none
+	scattered  atomic.Bool // others send prompts to the same backends, and do not tell
 }
 
 // poolIndex is what is known of one pool's backends.
@@ -33,6 +34,7 @@ type poolIndex struct {
 	width  int
 	places map[*backends.Endpoint]int // in the index; Indexes.mu guards them
 	shared *placements
+	all    *Indexes
 
 	lives [balancer.MaxBackends]atomic.Uint32 // by place: restarts that were seen
 	sizes [balancer.MaxBackends]atomic.Int64  // tokens of KV cache that were told
@@ -96,7 +98,7 @@ func (x *Indexes) make(pool string, n int, memory int64) *poolIndex {
 	size := min(memory, balancer.IndexBytes(int64(n)*spareHorizon*balancer.DefaultHorizon, width))
 	p := &poolIndex{
 		table: balancer.NewIndex(size, width), seed: balancer.Salt(x.seed, []byte(pool)),
-		memory: memory, width: width, places: make(map[*backends.Endpoint]int), shared: x.placements,
+		memory: memory, width: width, places: make(map[*backends.Endpoint]int), shared: x.placements, all: x,
 	}
 	x.pools[pool] = p
 	return p
@@ -168,6 +170,9 @@ func (e *Exchange) match(p *placing, t *target) {
 	if known := t.pool.index; known != nil {
 		known.table.Match(&p.chain, t.pool.placesIn(p.Eligible), &p.matches)
 		p.Index, p.Matches = known.table, &p.matches
+		if known.all.scattered.Load() {
+			p.Home = p.chain.Home()
+		}
 	}
 }
 

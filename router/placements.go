@@ -53,16 +53,29 @@ type PlacementCounts struct {
 	Refused     uint64 // packets that made no sense, or of pools and backends that are not here
 }
 
-// Share has placements told to other replicas by send, which must not wait, and
-// the hashes of prompts made so that all who know the secret agree on them. It is
-// called once, before the first plan. Hear takes what others sent; Tell is to be
-// run as long as anything is to be sent.
-func (x *Indexes) Share(key secret.Text, send func(packet []byte)) {
+// Agree has the hashes of prompts made so that all routers agree on them that know
+// the same secret, or none. It is called once, before the first plan.
+func (x *Indexes) Agree(key secret.Text) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	sum := sha256.Sum256([]byte("helixflow prefix index\x00" + key.Reveal()))
 	x.seed = binary.LittleEndian.Uint64(sum[:]) | 1
 	x.pools = make(map[string]*poolIndex)
+}
+
+// Scatter says whether others send prompts to the same backends without telling:
+// then the beginning of a prompt says where it belongs, as far as nothing better is
+// known.
+func (x *Indexes) Scatter(yes bool) { x.scattered.Store(yes) }
+
+// Scattered returns what Scatter said last, at first false.
+func (x *Indexes) Scattered() bool { return x.scattered.Load() }
+
+// Share has placements told to other replicas by send, which must not wait, and
+// agrees with those that know the secret. It is called once, before the first plan.
+// Hear takes what others sent; Tell is to be run as long as anything is to be sent.
+func (x *Indexes) Share(key secret.Text, send func(packet []byte)) {
+	x.Agree(key)
 	x.placements = &placements{waiting: ring.New[placement](placementsAhead), send: send}
 }
 

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +107,46 @@ func TestPlacementsIsBounded(t *testing.T) {
 	assert.EqualValues(t, placementsAhead, a.indexes.PlacementCounts().Told)
 	if !raceBuild {
 		assert.Zero(t, testing.AllocsPerRun(100, note))
+	}
+}
+
+// Routers that tell each other nothing send prompts to the same homes, as long as
+// they are scattered, though one of them has something else to do there.
+func TestScattered(t *testing.T) {
+	var urls []string
+	for i := range 3 {
+		urls = append(urls, newBackend(t, func(a *asked) bool { a.write(jsonAnswer(fmt.Sprintf(`{"id":"b%d"}`, i))); return true }))
+	}
+	scattered := func(urls ...string) *world {
+		config := strings.Replace(adaptively("", urls...), "    backends:", "    slow_start: 0s\n    backends:", 1)
+		w := newWorld(t, config)
+		w.indexes.Agree(secret.Text{})
+		w.indexes.Scatter(true)
+		w.srv.Publish(w.compile(t, config))
+		return w
+	}
+	ask := func(w *world, prompt string) string {
+		a := w.ask(t, chat(`{"model":"m","messages":[{"role":"user","content":"`+prompt+`"}]}`))
+		require.Equal(t, 200, a.status)
+		return a.body
+	}
+	one, other := scattered(urls...), scattered(urls[2], urls[0], urls[1])
+	busy := one.srv.snapshot.Load().pools[0].candidates[0].Load
+	for range 3 {
+		busy.Acquire(0)
+		defer busy.Release()
+	}
+	seen := make(map[string]int)
+	for i := range 30 {
+		prompt := strings.Repeat(strconv.Itoa(i)+" is a number. ", 400)
+		at := ask(one, prompt)
+		assert.Equal(t, at, ask(other, prompt+"Why?"))
+		seen[at]++
+	}
+	assert.Len(t, seen, len(urls))
+	one.indexes.Scatter(false)
+	for i := range 10 {
+		assert.NotContains(t, ask(one, strings.Repeat(strconv.Itoa(i)+" is not. ", 400)), "b0")
 	}
 }
 

@@ -38,7 +38,7 @@ func (e *Exchange) place(i int, now time.Time) *placing {
 	if !p.sized {
 		p.Tokens, p.Output, p.Stream = 0, 0, false
 	}
-	p.Chain, p.Index, p.Root, p.Session = nil, nil, 0, 0
+	p.Chain, p.Index, p.Root, p.Home, p.Session = nil, nil, 0, 0, 0
 	if t.pool.wants&balancer.WantsSize != 0 && !p.sized {
 		p.sized = true
 		e.size(p)

@@ -212,6 +212,7 @@ func metricsPage(t *testing.T) string {
 	m.Certificate("clients", time.Unix(1, 0))
 	m.AccessLog(func() (written, dropped, failures uint64) { return 1, 1, 1 })
 	m.Redis(func() *metric.Redis { return &metric.Redis{Failed: map[string]uint64{"timeout": 1}, Breaker: "closed"} })
+	m.Cluster(func() metric.ClusterFigures { return metric.ClusterFigures{Members: 1} })
 	model.Cache(metric.CacheHit)
 	m.Cache(func() metric.CacheStats { return metric.CacheStats{Shared: true} })
 	m.Flights(func() metric.FlightStats { return metric.FlightStats{} })

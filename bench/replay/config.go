@@ -21,7 +21,7 @@ type Config struct {
 	Engine   sim.Preset
 	Routers  int           // each with books and an index of its own
 	Scrape   time.Duration // between two readings of a backend's metrics; 0: none
-	Gossip   time.Duration // until other routers hear of a placement; below 0: never
+	Gossip   time.Duration // until other routers hear of a placement; below 0: never, so they go by homes
 	Seed     uint64
 
 	Speeds []float64 // of the backends; missing ones are 1

@@ -29,7 +29,7 @@ type prefixes struct {
 func (p *prefixes) init(c *Config, name string) {
 	width := min((c.Backends+63)/64*64, balancer.MaxBackends)
 	size := min(indexMemory, balancer.IndexBytes(int64(c.Backends)*spareHorizon*balancer.DefaultHorizon, width))
-	p.index, p.seed, p.chained = balancer.NewIndex(size, width), streamOf(c.Seed, name+" index").next(), -1
+	p.index, p.seed, p.chained = balancer.NewIndex(size, width), streamOf(c.Seed, "router 0 index").next(), -1 // all agree
 	p.lives, p.sizes = make([]uint32, c.Backends), make([]int64, c.Backends)
 }
 
@@ -47,6 +47,9 @@ func (r *router) match(q *balancer.Request, request int) {
 	chain := r.chainOf(request)
 	r.index.Match(chain, q.Eligible, &r.matches)
 	q.Index, q.Chain, q.Matches, q.Root = r.index, chain, &r.matches, chain.Root()
+	if c := r.world.config; c.Routers > 1 && c.Gossip < 0 {
+		q.Home = chain.Home()
+	}
 }
 
 // given notes that a backend was given the prompt of a request, and tells the other

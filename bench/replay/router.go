@@ -160,7 +160,7 @@ func (r *router) untried(f *flight, now time.Time) balancer.Mask {
 // describe says what the request is like, as far as a router can know.
 func (r *router) describe(q *balancer.Request, f *flight) {
 	t := &r.world.config.Trace.Requests[f.request]
-	q.Tokens, q.Output, q.Stream, q.Root, q.Index = 0, 0, true, 0, nil
+	q.Tokens, q.Output, q.Stream, q.Root, q.Home, q.Index = 0, 0, true, 0, 0, nil
 	if r.wants&balancer.WantsSize != 0 {
 		q.Tokens = r.estimator.Input(promptOf(t))
 		if noise := r.world.config.Noise; noise > 0 {

@@ -94,6 +94,23 @@ func TestBooksBalance(t *testing.T) {
 	f("one backend", func(c *Config) { c.Backends = 1 })
 }
 
+// Routers that tell each other nothing find more by homes than without, and those
+// that tell each other nearly as much as one.
+func TestRouters(t *testing.T) {
+	hits := func(routers int, gossip time.Duration, home float64) float64 {
+		c := New(traffic(t, "documents", 800, func(p *Traffic) { p.Documents = 200 }), "adaptive")
+		c.Routers, c.Gossip, c.Tuning.Home = routers, gossip, home
+		c.Engine = c.Engine.WithKVTokens(1_000_000)
+		return run(t, c).HitRatio
+	}
+	one := hits(1, -1, 0.1)
+	assert.Equal(t, one, hits(1, -1, 0), "one router knows all")
+	assert.Greater(t, hits(4, 250*time.Millisecond, 0.1), 0.9*one)
+	without, by := hits(4, -1, 0), hits(4, -1, 0.1)
+	assert.Less(t, without, 0.6*one)
+	assert.Greater(t, by, 1.2*without)
+}
+
 // A backend that dies takes with it what it had begun to answer, and no other
 // request; when it is back it gets its share again.
 func TestCrash(t *testing.T) {

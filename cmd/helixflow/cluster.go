@@ -22,9 +22,15 @@ type cluster struct {
 }
 
 // share has placements of prompts told to the other replicas, as soon as there are
-// any. It comes before the first plan.
+// any, and until then goes by homes. It comes before the first plan.
 func (c *cluster) share(cfg *configs.Cluster, indexes *router.Indexes, metrics *metric.Metrics) {
+	if cfg.Listen == "" && cfg.Routers < 2 {
+		return
+	}
+	metrics.Cluster(func() metric.ClusterFigures { return c.figures(indexes) })
+	indexes.Scatter(cfg.Routers > 1)
 	if cfg.Listen == "" {
+		indexes.Agree(cfg.Secret)
 		return
 	}
 	c.stop = make(chan struct{})
@@ -33,7 +39,6 @@ func (c *cluster) share(cfg *configs.Cluster, indexes *router.Indexes, metrics *
 			n.Send(packet)
 		}
 	})
-	metrics.Cluster(func() metric.ClusterFigures { return c.figures(indexes) })
 }
 
 // join looks for the other replicas, in the background: what it finds is a gain,
@@ -49,7 +54,7 @@ func (c *cluster) join(cfg *configs.Cluster, indexes *router.Indexes, log *slog.
 func (c *cluster) keepStarting(cfg *configs.Cluster, indexes *router.Indexes, log *slog.Logger) {
 	o := gossip.Options{
 		Listen: cfg.Listen, Advertise: cfg.Advertise, Peers: cfg.Peers, Secret: cfg.Secret,
-		Receive: indexes.Hear, Log: log,
+		Routers: cfg.Routers, Receive: indexes.Hear, Alone: indexes.Scatter, Log: log,
 	}
 	for told := false; ; told = true {
 		n, err := gossip.Start(o)
@@ -71,7 +76,7 @@ func (c *cluster) keepStarting(cfg *configs.Cluster, indexes *router.Indexes, lo
 
 func (c *cluster) figures(indexes *router.Indexes) metric.ClusterFigures {
 	s := indexes.PlacementCounts()
-	f := metric.ClusterFigures{Members: 1, Told: s.Told, Heard: s.Heard, Dropped: s.Dropped, Refused: s.Refused}
+	f := metric.ClusterFigures{Members: 1, Scattered: indexes.Scattered(), Told: s.Told, Heard: s.Heard, Dropped: s.Dropped, Refused: s.Refused}
 	if n := c.node.Load(); n != nil {
 		counts := n.Counts()
 		f.Members, f.Sent, f.Received, f.Failed = counts.Members, counts.Sent, counts.Received, counts.Failed

@@ -31,6 +31,7 @@ type ReplayRunCmd struct {
 	KVTokens int           `name:"kv-tokens" default:"307000" placeholder:"N" help:"Tokens that the KV cache of each holds (${default})."`
 	Policies []string      `default:"adaptive,least_inflight,round_robin" placeholder:"NAME,..." help:"Policies to compare (${default}); an unknown name lists the others."`
 	Routers  int           `default:"1" placeholder:"M" help:"Routers that share the traffic (${default})."`
+	Gossip   time.Duration `placeholder:"D" help:"How long until routers hear of each other's placements; never, unless it is given: they go by homes."`
 	Scrape   time.Duration `default:"1s" placeholder:"D" help:"How often routers read engines' metrics; 0 is never (${default})."`
 	Seed     uint64        `default:"1" help:"Seed of everything that is drawn (${default}); with the same one results repeat."`
 	JSON     bool          `xor:"output" help:"Print the results as a JSON array, and nothing else."`
@@ -90,6 +91,9 @@ func (c *ReplayRunCmd) configs(env *Env) ([]replay.Config, error) {
 		config := replay.New(trace, strings.TrimSpace(policy))
 		config.Backends, config.Engine = c.Backends, engine.WithKVTokens(c.KVTokens)
 		config.Routers, config.Scrape, config.Seed = c.Routers, c.Scrape, c.Seed
+		if c.Gossip > 0 {
+			config.Gossip = c.Gossip
+		}
 		if err := config.Check(); err != nil {
 			return nil, &usageError{err.Error()}
 		}

@@ -35,8 +35,10 @@ type Options struct {
 	Listen    string      // host:port, TCP and UDP; an empty host is every address
 	Advertise string      // host:port at which others reach it; empty: found out
 	Peers     []string    // host:port of some others, or of all; a name stands for all its addresses
+	Routers   int         // how many members there should be; 0: nobody has said
 	Secret    secret.Text // the same everywhere
 	Receive   func(packet []byte)
+	Alone     func(alone bool) // whether there should be others, and none is; told of each change, must not wait
 	Log       *slog.Logger
 }
 
@@ -54,6 +56,10 @@ type Node struct {
 	options Options
 
 	sent, received, failed atomic.Uint64
+
+	mu      sync.Mutex // guards the fields below, and calls of Alone
+	others  int        // members but this one
+	lacking bool       // some peer is no member
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
@@ -100,7 +106,7 @@ func (n *Node) config() (*memberlist.Config, error) {
 	key := sha256.Sum256([]byte("helixflow cluster\x00" + n.options.Secret.Reveal()))
 	c.SecretKey = key[:]
 	c.Delegate = receiver{n}
-	c.Events = watcher{n.options.Log, n.self}
+	c.Events = watcher{n}
 	c.LogOutput = io.Discard // it would tell of every lost datagram; what matters comes as an event
 	c.DelegateProtocolMin, c.DelegateProtocolMax, c.DelegateProtocolVersion = 1, 1, 1
 	return c, nil
@@ -138,7 +144,9 @@ func (n *Node) keepJoining(ctx context.Context) {
 		case <-time.After(wait):
 		}
 		wait = rejoinEvery
-		if missing := n.missing(); len(missing) > 0 {
+		missing := n.missing()
+		n.changed(func() { n.lacking = len(missing) > 0 })
+		if len(missing) > 0 {
 			if _, err := n.list.Join(missing); err != nil && !told && ctx.Err() == nil {
 				n.options.Log.Warn("peers of the cluster are not there; looking for them on", "peers", strings.Join(missing, ","))
 				told = true
@@ -220,17 +228,25 @@ func (receiver) GetBroadcasts(int, int) [][]byte { return nil }
 func (receiver) LocalState(bool) []byte          { return nil }
 func (receiver) MergeRemoteState([]byte, bool)   {}
 
-// watcher logs who comes and goes.
-type watcher struct {
-	log  *slog.Logger
-	self string
+// changed notes a change, and tells whether the node is alone now.
+func (n *Node) changed(note func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	note()
+	if n.options.Alone != nil {
+		n.options.Alone(n.others == 0 && (n.lacking || n.options.Routers > 1))
+	}
 }
 
-func (w watcher) NotifyJoin(m *memberlist.Node)   { w.tell(m, "a replica joined the cluster") }
-func (w watcher) NotifyLeave(m *memberlist.Node)  { w.tell(m, "a replica left the cluster") }
+// watcher logs and counts who comes and goes.
+type watcher struct{ n *Node }
+
+func (w watcher) NotifyJoin(m *memberlist.Node)   { w.tell(m, 1, "a replica joined the cluster") }
+func (w watcher) NotifyLeave(m *memberlist.Node)  { w.tell(m, -1, "a replica left the cluster") }
 func (w watcher) NotifyUpdate(m *memberlist.Node) {}
-func (w watcher) tell(m *memberlist.Node, what string) {
-	if m.Name != w.self {
-		w.log.Info(what, "member", m.Name, "address", m.Address())
+func (w watcher) tell(m *memberlist.Node, change int, what string) {
+	if m.Name != w.n.self {
+		w.n.changed(func() { w.n.others += change })
+		w.n.options.Log.Info(what, "member", m.Name, "address", m.Address())
 	}
 }

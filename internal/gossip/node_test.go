@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,6 +130,39 @@ func TestPeersThatComeLater(t *testing.T) {
 	t.Cleanup(late.Close)
 	requireMembers(t, 2, early, late)
 	assert.Empty(t, early.missing())
+}
+
+// A node that should have company and has none says so, and takes it back.
+func TestAlone(t *testing.T) {
+	const key = "a secret of the cluster"
+	start := func(o Options) (*Node, func() bool) {
+		var alone atomic.Bool
+		told := make(chan struct{})
+		once := sync.OnceFunc(func() { close(told) })
+		o.Listen, o.Secret, o.Receive, o.Log = "127.0.0.1:0", secret.New(key), func([]byte) {}, slog.New(slog.DiscardHandler)
+		o.Alone = func(yes bool) { alone.Store(yes); once() }
+		n, err := Start(o)
+		require.NoError(t, err)
+		t.Cleanup(n.Close)
+		<-told
+		return n, alone.Load
+	}
+	until := func(alone func() bool, want bool) {
+		t.Helper()
+		require.Eventually(t, func() bool { return alone() == want }, soon, 10*time.Millisecond)
+	}
+	one, oneAlone := start(Options{Routers: 2})
+	assert.True(t, oneAlone(), "there are two")
+	other, otherAlone := start(Options{Peers: []string{one.Address()}})
+	until(oneAlone, false)
+	until(otherAlone, false)
+	other.Close()
+	until(oneAlone, true)
+
+	_, byItself := start(Options{})
+	assert.False(t, byItself(), "nobody else was ever spoken of")
+	_, lacking := start(Options{Peers: []string{other.Address()}})
+	assert.True(t, lacking(), "its peer is not there")
 }
 
 func TestStartFails(t *testing.T) {

@@ -3,6 +3,7 @@ package metric
 // ClusterFigures are what this replica and the others tell each other.
 type ClusterFigures struct {
 	Members                         int
+	Scattered                       bool   // prompts go by homes: what others send is not known
 	Sent, Received, Failed, Refused uint64 // packets
 	Told, Heard, Dropped            uint64 // placements of prompts
 }
@@ -18,6 +19,8 @@ func (m *Metrics) Cluster(figures func() ClusterFigures) {
 func writeCluster(t *text, f ClusterFigures) {
 	t.family(clusterMembers)
 	t.sample(clusterMembers.name, uint64(f.Members))
+	t.family(clusterHomes)
+	t.sample(clusterHomes.name, oneIf(f.Scattered))
 	t.family(clusterPackets)
 	t.sample(clusterPackets.name, f.Sent, "result", "sent")
 	t.sample(clusterPackets.name, f.Received, "result", "received")

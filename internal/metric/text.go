@@ -58,6 +58,7 @@ var (
 	websocketsOpen      = family{"helixflow_websockets_open", "gauge", "Websockets that are open now."}
 	websocketsTotal     = family{"helixflow_websockets_total", "counter", "Websockets that have ended, by what ended them."}
 	websocketBytes      = family{"helixflow_websocket_bytes_total", "counter", "Bytes over websockets: in from clients, out to them."}
+	clusterHomes        = family{"helixflow_cluster_homes", "gauge", "1 while prompts go by homes, since other routers do not tell what they send where; else 0."}
 	clusterMembers      = family{"helixflow_cluster_members", "gauge", "Replicas of the router that know of each other, this one included."}
 	clusterPackets      = family{"helixflow_cluster_packets_total", "counter", "Packets to other replicas and from them; failed ones were not sent, refused ones made no sense here."}
 	clusterPlacements   = family{"helixflow_cluster_placements_total", "counter", "Placements of prompts that other replicas were told (told) and told us (heard), and those for which there was no time (dropped)."}

@@ -69,7 +69,8 @@ func stale(s *sheet) error {
 	return nil
 }
 
-// routers measures G7: what several routers lose of the hits.
+// routers measures G7: what several routers lose of the hits. Those that are not
+// told go by homes; what they would find without is printed beside.
 func routers(s *sheet) error {
 	t, err := generated("documents", 3000, nil)
 	if err != nil {
@@ -77,11 +78,13 @@ func routers(s *sheet) error {
 	}
 	one, alone, told := on(t, "adaptive", 0.8, largeKV), on(t, "adaptive", 0.8, largeKV), on(t, "adaptive", 0.8, largeKV)
 	alone.Routers, told.Routers, told.Gossip = 4, 4, 250*time.Millisecond
-	r := runs(one, told, alone)
-	fmt.Printf("\n4 routers: hits %.1f %% with one, %.1f %% with placements told within 250 ms, %.1f %% untold\n",
-		100*r[0].HitRatio, 100*r[1].HitRatio, 100*r[2].HitRatio)
+	homeless := alone
+	homeless.Tuning.Home = 0
+	r := runs(one, told, alone, homeless)
+	fmt.Printf("\n4 routers: hits %.1f %% with one, %.1f %% with placements told within 250 ms, %.1f %% untold by homes, %.1f %% untold without\n",
+		100*r[0].HitRatio, 100*r[1].HitRatio, 100*r[2].HitRatio, 100*r[3].HitRatio)
 	s.atLeast("G7", gated, "hits of 4 routers that tell each other, over one router's", r[1].HitRatio/r[0].HitRatio, 0.9)
-	s.atLeast("G7", aimed, "hits of 4 routers that do not, over one router's", r[2].HitRatio/r[0].HitRatio, 0.6)
+	s.atLeast("G7", gated, "hits of 4 routers that do not, over one router's", r[2].HitRatio/r[0].HitRatio, 0.6)
 	return nil
 }
 
