@@ -12,8 +12,8 @@ import (
 type peeker struct {
 	raw  syscall.RawConn
 	look func(fd uintptr)
-	byte [1]byte
-	err  error
+	byte [1]byte // for where a look needs room
+	err  syscall.Errno
 }
 
 func newPeeker(nc net.Conn) *peeker {
@@ -26,9 +26,7 @@ func newPeeker(nc net.Conn) *peeker {
 		return nil
 	}
 	p := &peeker{raw: raw}
-	p.look = func(fd uintptr) {
-		_, _, p.err = syscall.Recvfrom(int(fd), p.byte[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	}
+	p.look = p.peek
 	return p
 }
 

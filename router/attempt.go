@@ -91,7 +91,7 @@ func (a *Attempt) release() {
 func (e *Exchange) forward() error {
 	now := e.bodyRead
 	e.goByAbilities()
-	e.begunChoosing()
+	e.begunChoosing(now)
 	if len(e.name.route.mirrors) > 0 && !e.srv.under(pressure.Lean) && e.body != nil && e.socket == nil && !e.reach.narrowed { // objects are not mirrored
 		e.mirror()
 	}

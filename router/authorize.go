@@ -111,7 +111,10 @@ func (e *Exchange) refuse(reason helixflow.AuthReason) error {
 // looked for when something wants to know it, and then known.
 func (e *Exchange) clientAddr() netip.Addr {
 	if !e.from.IsValid() {
-		e.from = e.snap.trusted.Client(e.conn.peer(), e.conn.head.PeekAll("X-Forwarded-For"))
+		e.from = e.conn.peer()
+		if e.snap.trusted.Contains(e.from) {
+			e.from = e.snap.trusted.Client(e.from, e.conn.head.PeekAll("X-Forwarded-For"))
+		}
 	}
 	return e.from
 }

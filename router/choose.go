@@ -16,12 +16,12 @@ import (
 // endpoint of its pool by the pool's policy. Nothing is ever tried twice.
 
 // begunChoosing forgets what an earlier request on this Exchange tried.
-func (e *Exchange) begunChoosing() {
+func (e *Exchange) begunChoosing(now time.Time) {
 	e.tried = e.tried[:0]
 	for range e.name.route.targets {
 		e.tried = append(e.tried, balancer.Mask{})
 	}
-	e.goByLists()
+	e.goByLists(now)
 	e.confine()
 	if e.pick == nil {
 		e.pick = placings.Get().(*placing)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,7 @@ type clientConn struct {
 	identity   authn.Identity      // what that is worth
 	identityBy *authn.Certificates // under this plan's rules
 	key        authn.Recent        // what came last
+	from       netip.Addr          // the peer, once it was asked for
 	br         *bufio.Reader       // nil while nothing is read
 	large      bool                // br is larger than those in the pool
 	head       fasthttp.RequestHeader

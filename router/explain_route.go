@@ -54,7 +54,7 @@ func refusal(err error, hint string) *Refusal {
 func (e *Exchange) explainRoute(x *Explanation, now time.Time) error {
 	r := e.name.route
 	e.goByAbilities()
-	e.begunChoosing()
+	e.begunChoosing(now)
 	x.Route = &ExplainedRoute{Name: r.model, FoundAs: "model", Targets: []ExplainedTarget{}, Timeouts: ExplainedTimeouts{
 		Connect: r.connect.String(), FirstToken: r.firstToken.String(), Idle: r.idle.String(), Total: r.total.String(),
 	}}

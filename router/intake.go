@@ -58,10 +58,12 @@ func (e *Exchange) accept() {
 
 // peer is the address of the connection's other end.
 func (c *clientConn) peer() netip.Addr {
-	if a, ok := c.nc.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
+	if !c.from.IsValid() {
+		if a, ok := c.nc.RemoteAddr().(*net.TCPAddr); ok {
+			c.from = a.AddrPort().Addr().Unmap()
+		}
 	}
-	return netip.Addr{}
+	return c.from
 }
 
 // takeHeaders reads every header once: credentials are kept for authenticate,

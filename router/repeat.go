@@ -48,8 +48,8 @@ func (e *Exchange) unspent(target int, now time.Time) balancer.Mask {
 }
 
 // chooseAgain forgets what had no room, and not what was tried in vain.
-func (e *Exchange) chooseAgain() {
-	e.begunChoosing()
+func (e *Exchange) chooseAgain(now time.Time) {
+	e.begunChoosing(now)
 	for _, s := range e.spent {
 		for i := range e.name.route.targets {
 			if s.pool != nil && e.name.route.targets[i].pool == s.pool {

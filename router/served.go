@@ -39,12 +39,11 @@ func (e *Exchange) serving(t *target, now time.Time) (serves, cold balancer.Mask
 // goByLists decides whether who does not list the model is left out. Where that
 // would be all of them, nobody is: what a backend answers then says best what is
 // wrong.
-func (e *Exchange) goByLists() {
+func (e *Exchange) goByLists(now time.Time) {
 	e.byLists = false
 	if !e.name.route.listed {
 		return
 	}
-	now := time.Now()
 	for i := range e.name.route.targets {
 		if serves, _, ok := e.serving(&e.name.route.targets[i], now); !ok || !serves.Empty() {
 			e.byLists = true

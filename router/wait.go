@@ -169,7 +169,7 @@ func (e *Exchange) park(p *Pool, now time.Time) (a *Attempt, t *target, _ time.T
 		if !p.leave(w) && !called {
 			continue // it was called just now
 		}
-		e.chooseAgain()
+		e.chooseAgain(now)
 		if a, t = e.acquire(now); a != nil {
 			p.lot.served(now.Sub(began), now)
 			e.parked, e.parkedIn = w, p.lot
