@@ -140,10 +140,7 @@ func (e *Exchange) forward() error {
 			return nil
 		case ClientGone:
 			e.drop(backends.Ignored, r, now)
-			if !e.conn.Gone() { // broken by the end of a drain, not by the client
-				return errDraining
-			}
-			return errClientGone
+			return e.brokenOff()
 		case GiveUp:
 			e.srv.logFailure(e, f)
 			e.drop(backends.Failed, r, now)

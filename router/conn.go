@@ -213,6 +213,7 @@ func (c *clientConn) begin() bool {
 	c.head.SetNoDefaultContentType(true)
 	c.closing = c.head.ConnectionClose() || c.srv.draining.Load() || c.srv.under(pressure.Lean)
 	c.wants100 = false
+	c.forgetGiven()
 	switch n := c.head.ContentLength(); {
 	case n == -1:
 		c.body.Begin(c.br, framing.ByChunks, 0)

@@ -198,6 +198,7 @@ func (b *relay) events(a *Attempt, p []byte) error {
 		return err
 	}
 	rest := p[end:]
+	b.e.holds(len(rest))
 	switch {
 	case held && end == 0: // still the beginning of one event
 	case held && len(rest) > 0:
@@ -308,9 +309,9 @@ func (b *relay) broken(cause error) error {
 		return err
 	}
 	message, code := "The backend's answer was interrupted.", codeInterrupted
-	switch {
-	case e.srv.cutting.Load():
-		message, code = "The router is shutting down.", codeDraining
+	switch ended := e.ended(); {
+	case ended != nil:
+		message, code = farewell(ended)
 	case asTimeout(cause) != nil:
 		message, code = "The backend stopped sending.", codeStalled
 	}

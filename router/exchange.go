@@ -185,4 +185,5 @@ func (e *Exchange) freeRequest() {
 		e.upload.close()
 	}
 	e.body, e.header, e.filtered, e.upload, e.named = nil, nil, nil, nil, nil
+	e.holds(0)
 }

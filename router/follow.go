@@ -196,11 +196,11 @@ func (b *relay) await(events bool) (glance, error) {
 	st.timer.Reset(pause)
 	for {
 		switch err := e.ended(); {
-		case err == errDraining:
-			return g, b.cutOff("The router is shutting down.", codeDraining)
-		case err != nil:
+		case err == errClientGone:
 			e.left = true
 			return g, errClientLeft
+		case err != nil:
+			return g, b.cutOff(farewell(err))
 		}
 		if b.opaque = g.midway; events {
 			if err := b.keepAwake(time.Now(), pause); err != nil {

@@ -167,10 +167,7 @@ func (e *Exchange) ask(h *Hook, phase hook.Phase) error {
 	case metric.HookDenied:
 		return &helixflow.Error{Kind: helixflow.KindDenied, Public: reply.Message, Code: reply.Code}
 	case metric.HookLeft:
-		if !e.conn.Gone() { // broken by the end of a drain, not by the client
-			return errDraining
-		}
-		return errClientGone
+		return e.brokenOff()
 	}
 	e.srv.logHook(e, h, phase, err)
 	switch {

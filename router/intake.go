@@ -289,6 +289,7 @@ func (e *Exchange) readBody() error {
 	for {
 		err := e.readPiece(length)
 		if err == io.EOF {
+			e.holds(cap(e.body.B))
 			return nil
 		}
 		if err != nil {

@@ -126,15 +126,15 @@ const pauseStep = 20 * time.Millisecond
 func (b *relay) pause(until time.Time) error {
 	e := b.e
 	for {
-		switch e.ended() {
+		switch err := e.ended(); err {
 		case nil:
-		case errDraining:
-			frame := openai.AppendErrorFrame(nil, e.op, "The router is shutting down.", typeServer, codeDraining, b.sequence)
-			_ = b.put(frame, false)
-			return errTruncated
-		default:
+		case errClientGone:
 			e.left = true
 			return errClientLeft
+		default:
+			message, code := farewell(err)
+			_ = b.put(openai.AppendErrorFrame(nil, e.op, message, typeServer, code, b.sequence), false)
+			return errTruncated
 		}
 		now := time.Now()
 		left := until.Sub(now)

@@ -82,9 +82,10 @@ func (e *Exchange) endureClass() error {
 	return p
 }
 
-// tooHeavy reports whether a body of so many bytes is too large for now.
+// tooHeavy reports whether a body of so many bytes is too large for now, be it that
+// it was let in before.
 func (e *Exchange) tooHeavy(length int64) bool {
-	return length > leanBody && e.srv.under(pressure.Lean)
+	return length > leanBody && e.srv.under(pressure.Lean) || length > heldFrom && e.srv.under(pressure.Refuse)
 }
 
 var (

@@ -95,6 +95,7 @@ const (
 	codeInterrupted = "upstream_interrupted"
 	codeStalled     = "upstream_timeout"
 	codeDraining    = "draining"
+	codeExhausted   = "router_overloaded"
 )
 
 func text(p *helixflow.Error) string {

@@ -54,7 +54,7 @@ func (e *Exchange) respond() {
 		e.left = true
 		return // nobody is there to read it
 	}
-	c.closing = c.closing || e.srv.draining.Load() || c.mustClose()
+	c.closing = c.closing || e.srv.draining.Load() || c.mustClose() || c.given.Load()
 	b := &e.relay
 	e.describe()
 	if e.known.keeps {
@@ -63,6 +63,9 @@ func (e *Exchange) respond() {
 	b.out = buf.Get(2 << 10)
 	b.out.B = e.appendHead(b.out.B, now)
 	c.armWrite(now)
+	if a := e.attempt; a != nil && a.text != nil {
+		e.holds(cap(a.text.B))
+	}
 	if err := b.run(); err != nil {
 		c.closing = true
 		c.aborted = b.untilClose

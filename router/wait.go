@@ -190,6 +190,8 @@ func (e *Exchange) ended() error {
 		return errClientGone
 	case e.srv.cutting.Load():
 		return errDraining
+	case e.conn.given.Load():
+		return errGivenUp
 	}
 	return nil
 }

@@ -50,7 +50,8 @@ type app struct {
 	discovery *discovery
 	edge      *router.Server
 	memory    *pressure.Watch
-	soft      int64 // what the Go runtime was told
+	gaveUp    time.Time // when requests were ended for their memory; the watch's
+	soft      int64     // what the Go runtime was told
 
 	// onPressure is who else has memory to let go of, told of each level; not
 	// changed once wire is done.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"runtime/debug"
+	"time"
 
 	"github.com/helixflow/helixflow/configs"
 	"github.com/helixflow/helixflow/internal/metric"
@@ -27,6 +28,10 @@ func (a *app) setMemory(m configs.Memory) {
 
 // pressed acts on a level, and tells the operator.
 func (a *app) pressed(before, now pressure.State) {
+	if now.Level == before.Level {
+		a.giveUp(&now)
+		return
+	}
 	a.edge.SetPressure(now.Level)
 	for _, f := range a.onPressure {
 		f(now.Level)
@@ -38,6 +43,28 @@ func (a *app) pressed(before, now pressure.State) {
 		debug.FreeOSMemory()
 	}
 	log("pressure", "from", before.Level.String(), "to", now.Level.String(), "resource", worst.Resource, "used", worst.Used, "limit", worst.Limit)
+}
+
+const (
+	giveUpPause = 250 * time.Millisecond // from one time to the next
+	giveUpTime  = 20 * time.Millisecond  // for what is given up to end
+)
+
+// giveUp ends the requests that hold most memory, where even refusing all others
+// does not help.
+func (a *app) giveUp(now *pressure.State) {
+	excess := now.Excess()
+	if excess <= 0 || time.Since(a.gaveUp) < giveUpPause {
+		return
+	}
+	n, bytes := a.edge.GiveUp(excess)
+	if n == 0 {
+		return
+	}
+	a.log.Warn("gave up requests for the memory that they held", "requests", n, "bytes", bytes)
+	time.Sleep(giveUpTime)
+	debug.FreeOSMemory()
+	a.gaveUp = time.Now()
 }
 
 // pressure is what a scrape shows.

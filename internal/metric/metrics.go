@@ -30,6 +30,7 @@ type Metrics struct {
 	streamTruncations atomic.Uint64
 	panics            atomic.Uint64
 	shed              [len(Classes)]atomic.Uint64
+	givenUp           atomic.Uint64
 	authFailures      [helixflow.NumAuthReasons]atomic.Uint64
 	authThrottled     atomic.Uint64
 	keyringKeys       atomic.Int64
@@ -151,6 +152,9 @@ func (m *Metrics) Shed(class string) {
 	}
 }
 
+// GivenUp counts requests that were ended for the memory that they held.
+func (m *Metrics) GivenUp(n int) { m.givenUp.Add(uint64(n)) }
+
 // AuthFailure counts a request whose credential was not accepted.
 func (m *Metrics) AuthFailure(r helixflow.AuthReason) {
 	if r < helixflow.NumAuthReasons {
@@ -194,6 +198,8 @@ func (m *Metrics) WritePrometheus(w io.Writer) {
 	t.sample(clientDisconnects.name, m.clientDisconnects.Load())
 	t.family(streamTruncations)
 	t.sample(streamTruncations.name, m.streamTruncations.Load())
+	t.family(givenUpTotal)
+	t.sample(givenUpTotal.name, m.givenUp.Load())
 	t.family(shedTotal)
 	for i := range m.shed {
 		t.sample(shedTotal.name, m.shed[i].Load(), "class", Classes[i])

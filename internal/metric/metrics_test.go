@@ -78,6 +78,7 @@ func TestScrapeAtZero(t *testing.T) {
 	want := map[string]float64{
 		"helixflow_client_disconnects_total":               0,
 		"helixflow_stream_truncations_total":               0,
+		"helixflow_requests_given_up_total":                0,
 		"helixflow_panics_total":                           0,
 		`helixflow_config_reloads_total{result="done"}`:    0,
 		`helixflow_config_reloads_total{result="refused"}`: 0,

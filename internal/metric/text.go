@@ -50,6 +50,7 @@ var (
 	limitRejections     = family{"helixflow_ratelimit_rejections_total", "counter", "Requests that a limit refused, or would have if it were no shadow; name is the configured one of the scope."}
 	queueLength         = family{"helixflow_queue_length", "gauge", "Requests that wait for room on a backend now."}
 	queueRejections     = family{"helixflow_queue_rejections_total", "counter", "Requests that found no room to wait (full), waited in vain (expired), or stood back for others (shed)."}
+	givenUpTotal        = family{"helixflow_requests_given_up_total", "counter", "Requests that were ended for the memory that they held, since the process ran out of it."}
 	shedTotal           = family{"helixflow_requests_shed_total", "counter", "Requests that were refused early to make room for others, by their tenant's class."}
 	queueWait           = family{"helixflow_queue_wait_seconds", "summary", "Time that requests waited which then found room."}
 	pressureLevel       = family{"helixflow_pressure_level", "gauge", "How short the process is of memory or descriptors: 0 calm, 1 trim, 2 lean, 3 shed, 4 refuse."}

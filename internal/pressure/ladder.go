@@ -12,7 +12,7 @@ const (
 	Trim         // idle connections and spare memory are let go
 	Lean         // connections close behind their answers, large bodies are refused, caches take in nothing
 	Shed         // all but urgent requests are refused
-	Refuse       // all requests are refused
+	Refuse       // all requests are refused, and those that hold most memory ended
 	NumLevels
 )
 

@@ -31,10 +31,10 @@ func System(limit uint64) []Use {
 // against the cgroup's: whichever is worse.
 func memory(limit uint64) (worst Use, ok bool) {
 	if limit > 0 {
-		worst, ok = Use{"memory", mapped(), limit}, true
+		worst, ok = Use{memoryUse, mapped(), limit}, true
 	}
 	if used, most, found := cgroupMemory(); found {
-		if u := (Use{"memory", used, most}); !ok || u.Share() > worst.Share() {
+		if u := (Use{memoryUse, used, most}); !ok || u.Share() > worst.Share() {
 			worst, ok = u, true
 		}
 	}

@@ -6,13 +6,20 @@ import (
 	"time"
 )
 
-// every is how often the sources are asked: a hundred bodies of the largest size
-// take longer to come.
-const every = 250 * time.Millisecond
+// How often the sources are asked. From Trim on the end may be near: at a hundred
+// MiB a second, the room from Shed to the end of a container of 512 MiB is used up in
+// a quarter of a second.
+const (
+	every      = 250 * time.Millisecond
+	everyShort = 25 * time.Millisecond
+)
+
+// memoryUse is the Resource that requests can be ended for.
+const memoryUse = "memory"
 
 // Use is how much of a resource is used up.
 type Use struct {
-	Resource    string // memory, descriptors
+	Resource    string // memory or descriptors
 	Used, Limit uint64 // bytes, or a number; a limit of 0 is none
 }
 
@@ -43,6 +50,17 @@ func (s *State) Worst() (worst Use) {
 	return worst
 }
 
+// Excess is how many bytes of memory are in use beyond where Lean begins, if Refuse
+// has begun for want of memory; else 0.
+func (s *State) Excess() int64 {
+	for _, u := range s.Uses {
+		if u.Resource == memoryUse && u.Share() >= from[Refuse] {
+			return int64(float64(u.Used) - from[Lean]*float64(u.Limit))
+		}
+	}
+	return 0
+}
+
 // Watch asks a source for as long as the process serves.
 type Watch struct {
 	source Source
@@ -57,7 +75,8 @@ type Watch struct {
 }
 
 // Start begins a watch of source, System for the real one, which tells of each
-// change of the level, from its goroutine. Close ends it.
+// change of the level, and of each look while it is the last one, from its
+// goroutine. Close ends it.
 func Start(source Source, tell func(before, now State)) *Watch {
 	w := &Watch{source: source, tell: tell, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 	w.state.Store(&State{})
@@ -86,21 +105,25 @@ func (w *Watch) Close() {
 }
 
 func (w *Watch) run() {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	timer := time.NewTimer(every)
+	defer timer.Stop()
 	for {
 		select {
 		case <-w.stop:
 			return
 		case <-w.wake:
-		case <-tick.C:
+		case <-timer.C:
 		}
-		w.look(time.Now())
+		if w.look(time.Now()) == Calm {
+			timer.Reset(every)
+		} else {
+			timer.Reset(everyShort)
+		}
 	}
 }
 
-// look asks once. Off, nothing is left of what was.
-func (w *Watch) look(now time.Time) {
+// look asks once, and returns the level. Off, nothing is left of what was.
+func (w *Watch) look(now time.Time) Level {
 	next := new(State)
 	if w.off.Load() {
 		w.ladder = Ladder{}
@@ -109,7 +132,8 @@ func (w *Watch) look(now time.Time) {
 		next.Level = w.ladder.Step(next.Worst().Share(), now)
 	}
 	before := w.state.Swap(next)
-	if before.Level != next.Level {
+	if before.Level != next.Level || next.Level == Refuse {
 		w.tell(*before, *next)
 	}
+	return next.Level
 }

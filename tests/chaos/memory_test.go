@@ -1,0 +1,86 @@
+//go:build integration && linux
+
+// More memory asked for than there is: the process lives, and so does what is small.
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	memoryLimit = 160 // MiB
+	heavyBody   = 900 << 10
+	heavyMost   = 600 // requests: three times the limit
+	heavyPause  = 10 * time.Millisecond
+)
+
+// TestMemory: requests of a size that is taken in at nearly every level wait for an
+// engine that does not answer, until they hold all the memory there is. Some of them
+// are given up, with an answer that says so, and others are refused; a small stream
+// that began before runs on to its end.
+func TestMemory(t *testing.T) {
+	end, ended := context.WithCancel(context.Background())
+	defer ended()
+	engine := serveEngine(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		if n > heavyBody {
+			<-r.Context().Done()
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprint(w, `data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}`+"\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-end.Done()
+		_, _ = fmt.Fprint(w, `data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+	})
+	r := startRouter(t, func(hash string) string {
+		return fmt.Sprintf(`
+server: {memory: {limit: %dMiB}}
+tenants: [{name: t, priority: interactive, keys: [{name: k, hash: %q}]}]
+pools: [{name: p, health: off, backends: [{url: "http://%s"}]}]
+models: [{name: m, targets: [{pool: p}]}]
+`, memoryLimit, hash, engine)
+	})
+	l := newLoad(t, r)
+	small := make(chan string, 1)
+	l.clients.Go(func() {
+		small <- l.ask(`{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}`, true)
+	})
+	says := func(line string) bool {
+		_, metrics := r.ask(http.MethodGet, "/metrics")
+		return strings.Contains(metrics, line)
+	}
+	until(t, patience, "the stream does not run", func() bool { return says(fmt.Sprintf("helixflow_backend_inflight{backend=%q} 1\n", "http://"+engine)) })
+	heavy := `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", heavyBody) + `"}]}`
+	said := make(chan string, heavyMost)
+	l.clients.Go(func() {
+		for range heavyMost {
+			select {
+			case <-l.stopped:
+				return
+			case <-time.After(heavyPause):
+			}
+			l.clients.Go(func() { said <- l.ask(heavy, false) })
+		}
+	})
+	until(t, 3*patience, "nothing is given up", func() bool { return !says("helixflow_requests_given_up_total 0\n") })
+	ended()
+	assert.Equal(t, whole, <-small)
+	for n := range 10 {
+		how := <-said
+		assert.Contains(t, how, `503 {"error":{`)
+		assert.Contains(t, how, "router_overloaded", "answer %d", n)
+	}
+	t.Logf("%.0f MiB of %d", r.rss(), memoryLimit)
+	require.NoError(t, r.cmd.Process.Kill()) // and all that waits for it
+}
