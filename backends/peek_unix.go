@@ -12,7 +12,8 @@ import (
 type peeker struct {
 	raw  syscall.RawConn
 	look func(fd uintptr)
-	byte [1]byte // for where a look needs room
+	//lint:ignore U1000 only the portable look needs the room
+	byte [1]byte
 	err  syscall.Errno
 }
 
