@@ -51,6 +51,8 @@ type Endpoint struct {
 	lastError   atomic.Pointer[lastError]
 	certificate atomic.Int64 // when the last one shown runs out, in Unix seconds; 0 for none
 
+	doubted tick // when others had it checked last; guarded by fleet.mu
+
 	// Guarded by pool.mu.
 	drained bool // by an operator
 	dropped bool // by a plan

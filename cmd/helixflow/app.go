@@ -98,10 +98,10 @@ func newApp(cfg *configs.Config, settings ServeCmd, log *slog.Logger, level *slo
 	a.sharing = sharing.NewBroker(&a.limits)
 	a.metrics.Redis(func() *metric.Redis { return redisFigures(a.sharing) })
 	a.fleet = backends.NewFleet(a.metrics)
-	a.fleet.OnTransition(a.logTransition)
+	a.fleet.OnTransition(a.transition)
 	a.keySets = authn.NewKeySets(log)
 	a.metrics.Issuers(func() []metric.Issuer { return issuerFigures(a.keySets) })
-	a.cluster.share(&cfg.Cluster, &a.indexes, a.metrics)
+	a.cluster.share(&cfg.Cluster, &a.indexes, a.fleet, a.metrics)
 	if err := a.wire(cfg); err != nil {
 		a.close()
 		return nil, err

@@ -284,8 +284,10 @@ func (a *app) status() admin.Status {
 	return s
 }
 
-// logTransition tells the operator that a backend's state has changed.
-func (a *app) logTransition(t backends.Transition) {
+// transition tells the operator that a backend's state has changed, and the other
+// replicas if it went out.
+func (a *app) transition(t backends.Transition) {
+	a.cluster.note(t)
 	log := a.log.Info
 	if t.To != backends.Healthy && t.To != backends.SlowStart {
 		log = a.log.Warn

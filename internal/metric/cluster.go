@@ -6,6 +6,8 @@ type ClusterFigures struct {
 	Scattered                       bool   // prompts go by homes: what others send is not known
 	Sent, Received, Failed, Refused uint64 // packets
 	Told, Heard, Dropped            uint64 // placements of prompts
+	HintsTold, HintsHeard           uint64 // of backends that went out
+	HintsChecked, HintsDropped      uint64 // what came of those that were heard; those there was no time for
 }
 
 // Cluster has these figures written with each scrape.
@@ -30,4 +32,9 @@ func writeCluster(t *text, f ClusterFigures) {
 	t.sample(clusterPlacements.name, f.Told, "result", "told")
 	t.sample(clusterPlacements.name, f.Heard, "result", "heard")
 	t.sample(clusterPlacements.name, f.Dropped, "result", "dropped")
+	t.family(clusterHints)
+	t.sample(clusterHints.name, f.HintsTold, "result", "told")
+	t.sample(clusterHints.name, f.HintsHeard, "result", "heard")
+	t.sample(clusterHints.name, f.HintsChecked, "result", "checked")
+	t.sample(clusterHints.name, f.HintsDropped, "result", "dropped")
 }

@@ -63,6 +63,7 @@ var (
 	clusterMembers      = family{"helixflow_cluster_members", "gauge", "Replicas of the router that know of each other, this one included."}
 	clusterPackets      = family{"helixflow_cluster_packets_total", "counter", "Packets to other replicas and from them; failed ones were not sent, refused ones made no sense here."}
 	clusterPlacements   = family{"helixflow_cluster_placements_total", "counter", "Placements of prompts that other replicas were told (told) and told us (heard), and those for which there was no time (dropped)."}
+	clusterHints        = family{"helixflow_cluster_hints_total", "counter", "Hints that a backend went out: told to other replicas, heard from them, backends that were checked for that (checked), and those for which there was no time (dropped)."}
 	configReloads       = family{"helixflow_config_reloads_total", "counter", "Tries to put another configuration into force."}
 	configReloadSuccess = family{"helixflow_config_last_reload_success", "gauge", "1 if the last reload was put into force, 0 if it was refused; absent before the first."}
 	configGeneration    = family{"helixflow_config_generation", "gauge", "Which configuration is in force, counted from the start."}
