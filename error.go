@@ -9,6 +9,7 @@ type Error struct {
 	Kind       Kind
 	Public     string        // what the caller reads; empty means the kind's own text
 	Code       string        // for the caller's program; empty means the kind's own code
+	Reason     string        // which of the things that a refusal of this kind may be for, in a word; empty means the kind's own
 	Param      string        // the field of the request that is at fault, if one is
 	RetryAfter time.Duration // when asking again may help; 0 says nothing
 	Cause      error         // what the operator reads; never shown to the caller

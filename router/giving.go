@@ -94,4 +94,4 @@ func farewell(ended error) (message, code string) {
 	return "The router is shutting down.", codeDraining
 }
 
-var errGivenUp = &helixflow.Error{Kind: helixflow.KindExhausted, RetryAfter: pressedWait, Public: "The router is short of memory, and gave up the request for the memory that it held."}
+var errGivenUp = &helixflow.Error{Kind: helixflow.KindExhausted, Reason: reasonPressureGiven, RetryAfter: pressedWait, Public: "The router is short of memory, and gave up the request for the memory that it held."}

@@ -76,7 +76,7 @@ func TestGiveUp(t *testing.T) {
 	give(0, 0, 0)
 	give(1, 1, 900_000)
 	a := <-large
-	requireError(t, a, 503, "router_overloaded")
+	requireReason(t, a, 503, "router_overloaded", "pressure_given_up")
 	assert.Equal(t, "2", a.header.Get("Retry-After"))
 	w.holding(t, 2, 200_000)
 	give(250_000, 1, 300_000)

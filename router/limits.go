@@ -249,7 +249,7 @@ func (e *Exchange) costNothing() bool {
 // refused is the error of a request that a limit stops.
 func (e *Exchange) refused(no admission.Refusal) error {
 	e.refusal = no
-	p := &helixflow.Error{Kind: helixflow.KindRateLimited, Public: "Rate limit reached for " + scopeText(no.Scope) + " on "}
+	p := &helixflow.Error{Kind: helixflow.KindRateLimited, Reason: limitReason(&no), Public: "Rate limit reached for " + scopeText(no.Scope) + " on "}
 	switch no.Kind {
 	case admission.Requests:
 		p.Public += "requests per minute"
@@ -260,7 +260,8 @@ func (e *Exchange) refused(no admission.Refusal) error {
 	case admission.Concurrent:
 		p.Public += "concurrent requests"
 	case admission.Money:
-		return &helixflow.Error{Kind: helixflow.KindQuotaExhausted, Public: "The budget of " + scopeText(no.Scope) + " is used up, or this request would exceed it."}
+		p.Kind, p.Public = helixflow.KindQuotaExhausted, "The budget of "+scopeText(no.Scope)+" is used up, or this request would exceed it."
+		return p
 	}
 	p.Public += ": limit " + strconv.FormatInt(no.Limit, 10)
 	if no.Asked > 1 {

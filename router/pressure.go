@@ -77,7 +77,7 @@ func (e *Exchange) endureClass() error {
 		return nil
 	}
 	e.srv.metrics.Shed(class.String())
-	p := overloaded(pressedWait)
+	p := overloaded(pressedWait, reasonPressureClass)
 	p.Public, p.Cause = "The router is short of memory, and requests of this priority are refused first.", errShed
 	return p
 }
@@ -90,5 +90,5 @@ func (e *Exchange) tooHeavy(length int64) bool {
 
 var (
 	errExhausted = &helixflow.Error{Kind: helixflow.KindExhausted, RetryAfter: pressedWait}
-	errHeavy     = &helixflow.Error{Kind: helixflow.KindExhausted, RetryAfter: pressedWait, Public: "The router is short of memory, and takes no large request now."}
+	errHeavy     = &helixflow.Error{Kind: helixflow.KindExhausted, Reason: reasonPressureBody, RetryAfter: pressedWait, Public: "The router is short of memory, and takes no large request now."}
 )

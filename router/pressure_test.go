@@ -49,7 +49,7 @@ func TestPressureRefusesByClass(t *testing.T) {
 	c.srv.SetPressure(pressure.Shed)
 	for _, tenant := range []string{"batch", "default"} {
 		a := c.refusedUnread(t, tenant)
-		requireError(t, a, 429, "overloaded")
+		requireReason(t, a, 429, "overloaded", "pressure_priority")
 		assert.Contains(t, a.body, "short of memory")
 	}
 	f(pressure.Shed, "interactive", 200, "")
@@ -81,7 +81,7 @@ func TestPressureRefusesLargeBodies(t *testing.T) {
 		go func() {
 			_, _ = fmt.Fprintf(nc, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s\r\n%s\r\n\r\n%s", c.as("interactive"), framing, body)
 		}()
-		requireError(t, readAnswer(t, bufio.NewReader(nc)), 503, "router_overloaded")
+		requireReason(t, readAnswer(t, bufio.NewReader(nc)), 503, "router_overloaded", "pressure_body")
 	}
 	f("Content-Length: 2000000", "")
 	f("Transfer-Encoding: chunked", chunkOf(`{"model":"m","messages":["`)+strings.Repeat(chunkOf(strings.Repeat("x", 64<<10)), 20))

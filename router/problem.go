@@ -249,8 +249,8 @@ var (
 	errUnseen         = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "unsupported_value", Public: "Requests for this model are checked, and this one cannot be."}
 	errUnseenStream   = &helixflow.Error{Kind: helixflow.KindInvalidRequest, Code: "unsupported_value", Param: "stream", Public: "Answers of this model are checked whole, so it does not stream. Ask without 'stream'."}
 	errHomeOut        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "The backend that has this object is not available now."}
-	errPathBusy       = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this path is at its limit."}
-	errAllBusy        = &helixflow.Error{Kind: helixflow.KindNoBackend, RetryAfter: time.Second, Public: "Every backend of this model is at its limit."}
+	errPathBusy       = &helixflow.Error{Kind: helixflow.KindNoBackend, Reason: reasonBackendsBusy, RetryAfter: time.Second, Public: "Every backend of this path is at its limit."}
+	errAllBusy        = &helixflow.Error{Kind: helixflow.KindNoBackend, Reason: reasonBackendsBusy, RetryAfter: time.Second, Public: "Every backend of this model is at its limit."}
 )
 
 var (

@@ -105,6 +105,7 @@ func (e *Exchange) appendHead(dst []byte, now time.Time) []byte {
 	}
 	if e.problem != nil {
 		dst = appendRetryHeaders(dst, e.problem)
+		dst = appendReason(dst, e.problem)
 		dst = appendChallenge(dst, e.problem, e.client.credentialSent)
 	}
 	if e.problem != nil && e.problem.Kind == helixflow.KindUpgradeRequired {

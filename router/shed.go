@@ -75,13 +75,13 @@ func (e *Exchange) shedFrom(p *Pool, class admission.Class) error {
 		e.srv.metrics.Shed(class.String())
 		return shedError(0)
 	}
-	saturation, ahead := p.saturationFor(class, e.principal.Tenant)
+	saturation, ahead, why := p.saturationFor(class, e.principal.Tenant)
 	switch {
 	case !class.Sheds(saturation, e.chance()): // others use the room up: one of theirs makes way
 		return nil
 	case saturation >= 1:
 		p.lot.series.refused.Add(1)
-		return overloaded(ahead)
+		return overloaded(ahead, why)
 	}
 	e.srv.metrics.Shed(class.String())
 	p.lot.series.shed.Add(1)
@@ -89,14 +89,14 @@ func (e *Exchange) shedFrom(p *Pool, class admission.Class) error {
 }
 
 // saturationFor is saturation as a tenant sees it that takes turns with the others
-// of its class, and how long it would wait.
-func (p *Pool) saturationFor(class admission.Class, tenant string) (saturation float64, ahead time.Duration) {
+// of its class, how long it would wait, and why it could not where it is 1.
+func (p *Pool) saturationFor(class admission.Class, tenant string) (saturation float64, ahead time.Duration, why string) {
 	l := p.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, work := l.queue.AheadOf(class, tenant)
 	ahead = l.time(n, work, p)
-	return p.fullness(n, ahead), ahead
+	return p.fullness(n, ahead), ahead, p.whyFull(n, ahead)
 }
 
 // chance is drawn once for a request, so that who has been let past one look is
@@ -185,14 +185,14 @@ var errCrowding = errors.New("the tenant that has most requests waiting makes wa
 // shedError is the error of a request that has to stand back; ahead is how long
 // those before it will take.
 func shedError(ahead time.Duration) *helixflow.Error {
-	p := overloaded(ahead)
+	p := overloaded(ahead, reasonPriority)
 	p.Public, p.Cause = "This model is overloaded, and requests of this priority are refused first.", errShed
 	return p
 }
 
 // crowdingError is the error of a request that made way for another tenant's.
 func crowdingError(ahead time.Duration) *helixflow.Error {
-	p := overloaded(ahead)
+	p := overloaded(ahead, reasonQueueShare)
 	p.Public, p.Cause = "This model is overloaded, and too many of your requests wait for it already.", errCrowding
 	return p
 }

@@ -108,7 +108,7 @@ func TestShedByClass(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("nobody made way")
 	}
-	requireError(t, out, 429, "overloaded")
+	requireReason(t, out, 429, "overloaded", "priority")
 	assert.Contains(t, out.body, "of this priority")
 	c.waitFor(t, 3)
 	b.reply <- jsonAnswer(`{}`)
@@ -145,10 +145,10 @@ func TestTenantsMakeWay(t *testing.T) {
 		c.waitFor(t, i+1)
 	}
 	last := served[3]
-	requireError(t, c.refusedUnread(t, "default"), 429, "overloaded")
+	requireReason(t, c.refusedUnread(t, "default"), 429, "overloaded", "queue_full")
 	polite := c.send(t, "neighbour", "polite")
 	a := <-last
-	requireError(t, a, 429, "overloaded")
+	requireReason(t, a, 429, "overloaded", "queue_share")
 	assert.Contains(t, a.body, "too many of your requests wait")
 	c.waitFor(t, 3)
 	requireError(t, c.refusedUnread(t, "default"), 429, "overloaded")

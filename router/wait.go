@@ -239,7 +239,7 @@ func (p *Pool) enter(w *parked, chance float64, now time.Time) *helixflow.Error 
 	}
 	if n >= p.queue.size || ahead > most {
 		l.series.refused.Add(1)
-		return overloaded(ahead)
+		return overloaded(ahead, p.whyFull(n, ahead))
 	}
 	if w.Class.Sheds(p.fullness(n, ahead), chance) {
 		l.series.shed.Add(1)
@@ -247,12 +247,23 @@ func (p *Pool) enter(w *parked, chance float64, now time.Time) *helixflow.Error 
 	}
 	if l.queue.Len() >= p.queue.size && !l.displace(w) {
 		l.series.refused.Add(1)
-		return overloaded(ahead)
+		return overloaded(ahead, reasonQueueFull)
 	}
 	l.queue.Offer(&w.Waiter, now)
 	l.waiting.Add(1)
 	l.measure(p)
 	return nil
+}
+
+// whyFull is why nobody else may wait behind n requests that will take a time.
+func (p *Pool) whyFull(n int, ahead time.Duration) string {
+	switch {
+	case n >= p.queue.size:
+		return reasonQueueFull
+	case ahead >= p.queue.wait:
+		return reasonQueueWait
+	}
+	return reasonQueueDeadline
 }
 
 // displace sends a request away that has to make way for w, and reports whether
@@ -314,16 +325,16 @@ func (p *Pool) expired(now, deadline time.Time) error {
 	if !now.Before(deadline) {
 		return errDeadline
 	}
-	return overloaded(p.queue.wait)
+	return overloaded(p.queue.wait, reasonQueueExpired)
 }
 
 // overloaded is the error of a request that there is no room for; ahead is how
 // long those before it will take.
-func overloaded(ahead time.Duration) *helixflow.Error {
+func overloaded(ahead time.Duration, reason string) *helixflow.Error {
 	seconds := min(max(math.Ceil(ahead.Seconds()), 1), 60)
 	jittered := seconds * (0.8 + 0.4*rand.Float64())
 	return &helixflow.Error{
-		Kind: helixflow.KindOverloaded, RetryAfter: time.Duration(jittered * float64(time.Second)),
+		Kind: helixflow.KindOverloaded, Reason: reason, RetryAfter: time.Duration(jittered * float64(time.Second)),
 		Public: "Too many requests wait for this model already.",
 	}
 }

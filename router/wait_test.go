@@ -105,10 +105,10 @@ func TestQueueRefuses(t *testing.T) {
 	c.waitFor(t, 1)
 	began := time.Now()
 	a := c.ask(t, chat(simple))
-	requireError(t, a, 429, "overloaded")
+	requireReason(t, a, 429, "overloaded", "queue_full")
 	assert.Less(t, time.Since(began), 150*time.Millisecond, "at once")
 	assert.NotEmpty(t, a.header.Get("Retry-After"))
-	requireError(t, <-second, 429, "overloaded")
+	requireReason(t, <-second, 429, "overloaded", "queue_expired")
 	c.waitFor(t, 0)
 	counts := c.lots.QueueCounts()[0]
 	assert.Equal(t, []uint64{1, 1, 0}, []uint64{counts.Refused, counts.Expired, counts.Served})
@@ -122,17 +122,44 @@ func TestQueueRefuses(t *testing.T) {
 	<-c.came
 	_, big := c.begin(t, `{"model":"m","messages":["`+strings.Repeat("x", 900_000)+`"]}`)
 	c.waitFor(t, 1)
-	requireError(t, c.ask(t, chat(simple)), 429, "overloaded")
-	requireError(t, <-big, 429, "overloaded")
+	requireReason(t, c.ask(t, chat(simple)), 429, "overloaded", "queue_wait")
+	requireReason(t, <-big, 429, "overloaded", "queue_expired")
 	c.answer <- struct{}{}
 	<-first
+}
+
+// What could not be served while its client waits is refused at the door too.
+func TestQueueRefusesTheImpatient(t *testing.T) {
+	c := newCrowd(t, "{wait: 60s, size: 10}", "")
+	_, first := c.begin(t, simple)
+	<-c.came
+	_, big := c.begin(t, padPrompt(900_000)) // 22 s of work
+	c.waitFor(t, 1)
+	requireReason(t, c.ask(t, chat(simple, "X-Stainless-Read-Timeout: 5")), 429, "overloaded", "queue_deadline")
+	c.answer <- struct{}{}
+	<-first
+	<-c.came
+	c.answer <- struct{}{}
+	assert.Equal(t, 200, (<-big).status)
+}
+
+// padPrompt is a request with a prompt of so many bytes.
+func padPrompt(size int) string {
+	return `{"model":"m","messages":["` + strings.Repeat("x", size) + `"]}`
+}
+
+// requireReason is requireError of a refusal that says what it is for.
+func requireReason(t *testing.T, a answer, status int, code, reason string) {
+	t.Helper()
+	requireError(t, a, status, code)
+	assert.Equal(t, reason, a.header.Get("X-Helixflow-Reason"))
 }
 
 func TestQueueOff(t *testing.T) {
 	c := newCrowd(t, "off", "")
 	_, first := c.begin(t, simple)
 	<-c.came
-	requireError(t, c.ask(t, chat(simple)), 503, "no_backend_available")
+	requireReason(t, c.ask(t, chat(simple)), 503, "no_backend_available", "backends_busy")
 	c.answer <- struct{}{}
 	<-first
 }
@@ -141,7 +168,7 @@ func TestQueueDeadline(t *testing.T) {
 	c := newCrowd(t, "{wait: 20s}", "")
 	_, first := c.begin(t, simple)
 	<-c.came
-	requireError(t, c.ask(t, chat(simple, "X-Stainless-Read-Timeout: 0.1")), 504, "deadline_exceeded")
+	requireReason(t, c.ask(t, chat(simple, "X-Stainless-Read-Timeout: 0.1")), 504, "deadline_exceeded", "deadline")
 	c.answer <- struct{}{}
 	<-first
 }
@@ -175,7 +202,7 @@ func TestQueueDrain(t *testing.T) {
 	_, second := c.begin(t, simple)
 	c.waitFor(t, 1)
 	c.srv.Drain(t.Context(), 0, 50*time.Millisecond)
-	requireError(t, <-second, 503, "draining")
+	requireReason(t, <-second, 503, "draining", "draining")
 	<-first
 }
 
