@@ -19,6 +19,7 @@ func checkRedis(r *reader, c *Redis) {
 	if r.refused(path) {
 		return
 	}
+	checkRedisCluster(r, c, u)
 	switch _, hasPassword := u.User.Password(); {
 	case c.URL.Empty() && r.given(at("redis")) && !c.Password.Empty():
 		r.wrong(at("redis", "password"), "has no use without url")
@@ -27,6 +28,22 @@ func checkRedis(r *reader, c *Redis) {
 	}
 	if c.TLS != (ClientTLS{}) && u.Scheme != "rediss" {
 		r.wrong(at("redis", "tls"), "has no use: url does not start with rediss://")
+	}
+}
+
+func checkRedisCluster(r *reader, c *Redis, u *url.URL) {
+	for i, node := range c.Nodes {
+		if path := at("redis", "nodes", i); badPeer(node) != "" {
+			r.wrong(path, "%s is not an address such as 10.0.0.5:6379: %s", r.shown(path), badPeer(node))
+		}
+	}
+	switch db := strings.TrimPrefix(u.Path, "/"); {
+	case c.Cluster && c.URL.Empty():
+		r.wrong(at("redis", "cluster"), "has no use without url")
+	case len(c.Nodes) > 0 && !c.Cluster:
+		r.wrong(at("redis", "nodes"), "has no use without cluster: true")
+	case c.Cluster && db != "" && db != "0":
+		r.wrong(at("redis", "url"), "names a database, and a cluster has none but 0")
 	}
 }
 

@@ -351,6 +351,8 @@ func redisKeys(c *Redis) object {
 	return object{
 		{name: "url", value: secretText{&c.URL}, doc: "redis://[user[:password]@]host[:port][/database], or rediss:// for TLS; every router for itself when empty."},
 		{name: "password", value: secretText{&c.Password}, doc: "Where the url has none; ${NAME} or file:PATH keep it out of this file."},
+		{name: "cluster", value: boolean{&c.Cluster}, doc: "A Redis Cluster, of which url is one node; the others are found out. It has no database but 0."},
+		{name: "nodes", value: texts{&c.Nodes, 0, "none"}, doc: "Further nodes of the cluster to ask for the others, in case url's is away: host:port."},
 		{name: "tls", value: clientTLSKeys(&c.TLS, "its certificate"), doc: "How to trust, and be trusted by, a rediss:// server."},
 		{name: "timeout", value: duration{&c.Timeout, time.Millisecond, time.Second}, doc: "How long one operation may take; a request that has to ask waits no longer than this."},
 		{name: "connect_timeout", value: duration{&c.ConnectTimeout, 10 * time.Millisecond, 10 * time.Second}, doc: "How long a connection may take to open."},

@@ -88,6 +88,7 @@ func (r *reader) namedFiles(c *Config) []string {
 				files = append(files, t.CA, t.Cert, t.Key)
 			}
 		}
+		files = append(files, c.Redis.TLS.CA, c.Redis.TLS.Cert, c.Redis.TLS.Key)
 		for i := range c.Hooks {
 			t := &c.Hooks[i].TLS
 			files = append(files, t.CA, t.Cert, t.Key)

@@ -477,6 +477,8 @@ func (p *Passthrough) IsWebsocket() bool { return p.Pool == "" }
 type Redis struct {
 	URL            secret.Text   // redis:// or rediss://, perhaps with user and password; empty (default): every router for itself
 	Password       secret.Text   // where URL has none
+	Cluster        bool          // a Redis Cluster, of which URL is one node
+	Nodes          []string      // host:port of others, in case that one is away; of a Cluster
 	TLS            ClientTLS     // of rediss://
 	Timeout        time.Duration // default 20ms: of one operation
 	ConnectTimeout time.Duration // default 1s

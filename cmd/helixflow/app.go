@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
@@ -66,6 +67,7 @@ type app struct {
 	snapshot   *router.Snapshot
 	watcher    *configs.Watcher
 	access     *accesslog.Log
+	redisFiles [sha256.Size]byte // digest of what the TLS towards Redis was made of
 
 	clients *net.TCPListener
 	control net.Listener

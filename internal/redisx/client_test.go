@@ -89,7 +89,7 @@ func TestConnection(t *testing.T) {
 		t.Helper()
 		o, err := connection(url)
 		require.NoError(t, err)
-		assert.Equal(t, []any{address, db, user, password, encrypted}, []any{o.Addr, o.DB, o.Username, o.Password, o.TLSConfig != nil})
+		assert.Equal(t, []any{address, db, user, password, encrypted}, []any{o.Addrs[0], o.DB, o.Username, o.Password, o.TLSConfig != nil})
 	}
 	f("redis://h", "h:6379", 0, "", "", false)
 	f("redis://u:p@h:1/3", "h:1", 3, "u", "p", false)
@@ -172,4 +172,15 @@ func TestCancelled(t *testing.T) {
 		assert.Equal(t, Cancelled, e.Kind)
 	}
 	assert.False(t, c.Down())
+}
+
+func TestSlotOf(t *testing.T) {
+	f := func(key string, want int) {
+		t.Helper()
+		assert.Equal(t, want, slotOf(key))
+	}
+	f("123456789", 12739)
+	f("", 0)
+	f("helixflow:{123456789}:x", 12739)
+	f("a{123456789}{b}", 12739)
 }

@@ -4,17 +4,9 @@ package redisx
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"log/slog"
-	"math/big"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,7 +17,6 @@ import (
 
 	"github.com/helixflow/helixflow/internal/secret"
 	"github.com/helixflow/helixflow/internal/testredis"
-	"github.com/helixflow/helixflow/tests/outside"
 )
 
 func kindOfOperation(t *testing.T, c *Client) Kind {
@@ -107,14 +98,9 @@ func TestRealRedisHalts(t *testing.T) {
 func TestRealRedisOverTLS(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "redis.crt"), filepath.Join(dir, "redis.key")
-	pool := writeCertificate(t, cert, key)
+	pool := testredis.WriteCertificate(t, cert, key)
 	s := testredis.Start(t)
-	tlsAddress, err := outside.Address()
-	require.NoError(t, err)
-	_, port, _ := net.SplitHostPort(tlsAddress)
-	for _, words := range [][]string{{"tls-cert-file", cert}, {"tls-key-file", key}, {"tls-auth-clients", "no"}, {"tls-port", port}} {
-		require.Equal(t, "+OK", s.Command(t, append([]string{"CONFIG", "SET"}, words...)...))
-	}
+	tlsAddress := s.ListenTLS(t, cert, key, "no")
 	f := func(c *tls.Config, want error) {
 		t.Helper()
 		client, err := Open(Options{
@@ -138,25 +124,4 @@ func TestRealRedisOverTLS(t *testing.T) {
 	f(&tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}, nil)
 	f(&tls.Config{RootCAs: pool, ServerName: "other.example.com", MinVersion: tls.VersionTLS12}, errors.New("certificate"))
 	f(nil, errors.New("certificate"))
-}
-
-func writeCertificate(t *testing.T, cert, key string) *x509.CertPool {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	require.NoError(t, err)
-	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER}), 0o600))
-	parsed, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return pool
 }

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package testredis runs a real Redis for tests: one redis-server per call, on
-// loopback, in a directory of its own, gone with the test.
+// Package testredis runs a real Redis for tests, or a cluster: one redis-server per
+// node, on loopback, in a directory of its own, gone with the test.
 package testredis
 
 import (
@@ -10,6 +10,7 @@ import (
 	"net"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 // Server is a running redis-server.
 type Server struct {
 	Address string // host:port
+	tls     string // likewise, once it listens for TLS
 	args    []string
 	dir     string
 	cmd     *exec.Cmd
@@ -90,18 +92,23 @@ func (s *Server) Continue() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 // Command sends one command, in words without spaces, and returns the first line of the answer.
 func (s *Server) Command(t testing.TB, words ...string) string {
 	t.Helper()
-	return s.command(t, words)[0]
+	return firstLine(s.command(t, words)[0])
 }
 
 // CommandAs is Command for a server that wants a password.
 func (s *Server) CommandAs(t testing.TB, password string, words ...string) string {
 	t.Helper()
-	return s.command(t, []string{"AUTH", password}, words)[1]
+	return firstLine(s.command(t, []string{"AUTH", password}, words)[1])
 }
 
-// command sends commands on one connection and returns the first line of each
-// answer.
-func (s *Server) command(t testing.TB, commands ...[]string) (lines []string) {
+func firstLine(answer string) string {
+	line, _, _ := strings.Cut(answer, "\r\n")
+	return line
+}
+
+// command sends commands on one connection and returns the answers, as far as they
+// come in one piece.
+func (s *Server) command(t testing.TB, commands ...[]string) (answers []string) {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", s.Address, 10*time.Second)
 	require.NoError(t, err)
@@ -117,8 +124,7 @@ func (s *Server) command(t testing.TB, commands ...[]string) (lines []string) {
 		answer := make([]byte, 64<<10)
 		n, err := c.Read(answer)
 		require.NoError(t, err)
-		line, _, _ := bytes.Cut(answer[:n], []byte("\r\n"))
-		lines = append(lines, string(line))
+		answers = append(answers, string(answer[:n]))
 	}
-	return lines
+	return answers
 }

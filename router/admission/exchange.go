@@ -66,7 +66,7 @@ func (l *Lease) Bid(t time.Time, need int64, quit bool) (b Bid, ok bool) {
 		credit = 0
 	}
 	b.used = l.given.Load() - credit
-	spare := b.used/4 + 1 + l.waiting.Load()
+	spare := b.used/4 + 1 + b.Size/spareSlots/l.commons.Replicas() + l.waiting.Load()
 	if excess := min(credit, l.lowest.Load()) - spare; b.Mode == Slots && excess > 0 { // some of it, for what is used swings
 		credit = l.withdraw(&b, (excess+3)/4)
 		b.used = l.given.Load() - credit
@@ -212,7 +212,7 @@ func (l *Lease) rate() *Rate {
 func (l *Lease) Fail(b *Bid) {
 	l.given.Add(b.withdrawn)
 	l.credit.Add(b.withdrawn)
-	l.again.Store(b.at + min(pause<<min(l.failed, 8), lifetime))
+	l.again.Store(b.at + min(retry<<min(l.failed, 8), lifetime))
 	l.failed++
 	l.alone.Store(true)
 }

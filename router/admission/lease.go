@@ -15,13 +15,18 @@ const (
 	// renewal is after how long one that is in use is exchanged.
 	renewal = lifetime / 2
 	// pause is the least time between two exchanges of what is scarce, after some
-	// in a row that need none; and before the first one after a failure.
-	pause = int64(120 * time.Millisecond)
+	// in a row that need none.
+	pause = int64(150 * time.Millisecond)
 	inRow = 10
+	// retry is the time between a failure and the next exchange; twice that after the
+	// second one, and so on up to lifetime.
+	retry = int64(50 * time.Millisecond)
 	// foresight is how much is asked for: what was used of late in such a time.
 	foresight = 200 * time.Millisecond
 	// memory is how long what another replica may have changed is believed.
 	memory = int64(time.Second)
+	// spareSlots is the part of all slots that replicas hold together without using them.
+	spareSlots = 64
 	// untouched is more credit than there is.
 	untouched = math.MaxInt64
 	// graceShare is the part of a budget that a replica spends on its own account.

@@ -80,8 +80,13 @@ type world struct {
 // is said of Redis.
 func newWorld(t *testing.T, n int, limits string, redis ...string) *world {
 	t.Helper()
+	return newWorldOn(testredis.Start(t), t, n, limits, redis...)
+}
+
+func newWorldOn(s *testredis.Server, t *testing.T, n int, limits string, redis ...string) *world {
+	t.Helper()
 	w := &world{
-		t: t, began: time.Now(), redis: testredis.Start(t), limits: limits,
+		t: t, began: time.Now(), redis: s, limits: limits,
 		section: `redis: {` + strings.Join(append(redis, `url: "%s"`), ", ") + `}`, hold: make(chan struct{}),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}, Timeout: patience},
 	}
