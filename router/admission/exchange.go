@@ -39,6 +39,7 @@ type Bid struct {
 	Last   time.Duration // how long a sum has to be remembered; 0: for good
 
 	withdrawn, used, at int64
+	busy                bool
 }
 
 // Grant is the answer to a bid.
@@ -74,6 +75,7 @@ func (l *Lease) Bid(t time.Time, need int64, quit bool) (b Bid, ok bool) {
 	fresh := b.used - l.taken
 	b.Keep, b.Need = credit, credit+need
 	b.Acked, b.Held, b.Born = l.charged, l.held, l.born
+	b.busy = l.busy(b.used)
 	if b.Mode == Slots {
 		b.Keep, b.Need = b.Keep+b.used, b.Need+b.used
 		b.Want = max(b.Keep, b.used+spare)
@@ -152,6 +154,9 @@ func (l *Lease) Grant(b *Bid, g Grant) (believed bool) {
 	if g.Total < b.Keep || g.Total > max(b.Size, b.Need, b.Keep) || g.Leased < g.Total || g.Leased > 1<<60 ||
 		g.Level < 0 || g.Level > 1<<53 || g.Replicas < 1 || g.Replicas > 1<<20 || g.Born <= 0 {
 		return false
+	}
+	if b.busy {
+		l.lively = b.at
 	}
 	more := g.Total - b.Keep
 	l.charged, l.taken, l.held, l.born, l.failed = b.Charge, b.used, g.Total, g.Born, 0
@@ -244,23 +249,25 @@ func (l *Lease) Task(t time.Time) Task {
 		return Nothing
 	}
 	defer l.Exchanging.Unlock()
-	return l.task(ticks(t), renewal)
+	return l.task(ticks(t), renewal, 0)
 }
 
 // Along says what a lease, whose Exchanging the caller holds, wants of an exchange
 // that is made anyway: if it is renewed with others, all of them want the next at
-// the same time.
-func (l *Lease) Along(t time.Time) Task { return l.task(ticks(t), pause/2) }
+// the same time, and the next request finds it.
+func (l *Lease) Along(t time.Time) Task { return l.task(ticks(t), pause/2, company) }
 
-// task is what the lease wants, if one that is in use is renewed after that time.
-func (l *Lease) task(now, renewed int64) Task {
+// task is what the lease wants, if one that is in use, or was until so long ago, is
+// renewed after a time.
+func (l *Lease) task(now, renewed, kept int64) Task {
 	since := now - l.asked.Load()
 	credit := l.credit.Load()
 	used := l.given.Load() - credit
-	owing, busy, low := used+l.owed.Load() != l.charged, used != l.taken, l.held/2
+	owing, busy, low := used+l.owed.Load() != l.charged, l.busy(used), l.held/2
 	if l.kind == Concurrent {
-		owing, busy, low = false, used != 0 || l.lowest.Load() != untouched, 1
+		owing, low = false, 1
 	}
+	lively := busy || now-l.lively < kept
 	switch {
 	case l.alone.Load():
 		if now >= l.again.Load() {
@@ -268,12 +275,20 @@ func (l *Lease) task(now, renewed int64) Task {
 		}
 	case l.held == 0 && !owing && !busy:
 		return Forget
-	case !busy && (since >= renewal || owing && since >= pause):
+	case !lively && (since >= renewal || owing && since >= pause):
 		return Quit
-	case busy && since >= renewed, since >= pause && credit < low && now >= l.again.Load():
+	case lively && since >= renewed, since >= pause && credit < low && now >= l.again.Load():
 		return Renew
 	}
 	return Nothing
+}
+
+// busy reports whether it was used since the last grant, given what is used in all.
+func (l *Lease) busy(used int64) bool {
+	if l.kind == Concurrent {
+		return used != 0 || l.lowest.Load() != untouched
+	}
+	return used != l.taken
 }
 
 // Rest takes the lease out of the hands of whoever makes exchanges, until it is

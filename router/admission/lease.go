@@ -16,11 +16,13 @@ const (
 	renewal = lifetime / 2
 	// pause is the least time between two exchanges of what is scarce, after some
 	// in a row that need none.
-	pause = int64(150 * time.Millisecond)
+	pause = int64(125 * time.Millisecond)
 	inRow = 10
 	// retry is the time between a failure and the next exchange; twice that after the
 	// second one, and so on up to lifetime.
 	retry = int64(50 * time.Millisecond)
+	// company is how long one that is not used is kept while others are exchanged.
+	company = int64(time.Second)
 	// foresight is how much is asked for: what was used of late in such a time.
 	foresight = 200 * time.Millisecond
 	// memory is how long what another replica may have changed is believed.
@@ -69,6 +71,7 @@ type Lease struct {
 	held    int64 // likewise
 	paced   int64 // the tick up to which pauses for the exchanges that were made reach
 	failed  int64 // exchanges since the last grant
+	lively  int64 // the tick of the last grant before which it was used
 	born    int64 // of what keeps the limit; 0: it has granted nothing yet
 }
 
