@@ -356,6 +356,26 @@ func TestCachedForms(t *testing.T) {
 	a = w.ask(t, postTo("/v1/responses", strings.Replace(asked, "true", "false", 1)))
 	assert.Equal(t, "hit", a.header.Get(cachedHeader))
 	assert.Equal(t, response, a.body)
+
+	// The other way round it is the events that it would have come as.
+	c.answers(jsonAnswer(response))
+	w = newWorld(t, remembering(url, ""))
+	require.Equal(t, response, w.ask(t, postTo("/v1/responses", strings.Replace(asked, "true", "false", 1))).body)
+	a = w.ask(t, postTo("/v1/responses", asked))
+	assert.Equal(t, "hit", a.header.Get(cachedHeader))
+	assert.Equal(t, "text/event-stream; charset=utf-8", a.header.Get("Content-Type"))
+	begun := strings.NewReplacer("completed", "in_progress", `{"input_tokens":1,"output_tokens":1}`, "null").Replace(response)
+	assert.Equal(t, "event: response.created\ndata: {\"type\":\"response.created\",\"response\":"+begun+",\"sequence_number\":0}\n\n"+
+		"event: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"response\":"+begun+",\"sequence_number\":1}\n\n"+
+		"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":"+response+",\"sequence_number\":2}\n\n", a.body)
+
+	// One that nobody knows how it would have come is asked for again.
+	unknown := strings.Replace(response, "[]", `[{"id":"x","type":"image_generation_call"}]`, 1)
+	c.answers(jsonAnswer(unknown))
+	w = newWorld(t, remembering(url, ""))
+	require.Equal(t, unknown, w.ask(t, postTo("/v1/responses", strings.Replace(asked, "true", "false", 1))).body)
+	c.answers(streamOf("event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":" + unknown + "}\n\n"))
+	assert.Equal(t, "miss", w.ask(t, postTo("/v1/responses", asked)).header.Get(cachedHeader))
 }
 
 // What a hit counts as.

@@ -8,11 +8,15 @@ import (
 	"github.com/helixflow/helixflow"
 )
 
-// AppendSplit appends to dst the stream that a whole answer to chat/completions or
-// completions would have been, with its usage in a chunk of its own if that is
-// wanted and there is any. It reports false, and appends nothing, of other
-// operations and of a body that is no such answer. It allocates.
+// AppendSplit appends to dst the stream that a whole answer to chat/completions,
+// completions or Responses would have been; of the former two with its usage in a
+// chunk of its own if that is wanted and there is any. It reports false, and appends
+// nothing, of other operations and of a body that is no such answer, or of which it
+// is not known how it would have come. It allocates.
 func AppendSplit(dst, body []byte, op helixflow.Op, usage bool) ([]byte, bool) {
+	if op == helixflow.OpResponses {
+		return appendSplitResponse(dst, body)
+	}
 	if op != helixflow.OpChatCompletions && op != helixflow.OpCompletions || !ReadAnswer(body).Choices {
 		return dst, false
 	}

@@ -73,6 +73,11 @@ func newKnownWorld(t *testing.T, clients []*Client) *knownWorld {
 		if held != nil {
 			<-held
 		}
+		if bytes.Contains(body, []byte(richQuestion)) {
+			rw.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(rw, richResponse)
+			return
+		}
 		proxy.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(gate.Close)
@@ -153,6 +158,23 @@ var questions = []struct {
 	{"embeddings", "embeddings", `{"input":"%s","encoding_format":"float"}`, false},
 }
 
+// richResponse is the answer to richQuestion: of each kind of item that can be known.
+const (
+	richQuestion = "everything, please"
+	richResponse = `{"id":"resp_1","object":"response","created_at":1787659560,"status":"completed","completed_at":1787659561,"error":null,
+"incomplete_details":null,"instructions":null,"max_output_tokens":null,"model":"m","output":[
+{"id":"rs_1","type":"reasoning","summary":[{"type":"summary_text","text":"One."},{"type":"summary_text","text":"Two."}]},
+{"id":"rs_2","type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"Hm."}],"status":"completed"},
+{"id":"msg_1","type":"message","status":"completed","role":"assistant","content":[
+{"type":"output_text","annotations":[{"type":"url_citation","start_index":0,"end_index":1,"url":"https://example.com","title":"x"}],"logprobs":[],"text":"H\u00e9, 🦊"},
+{"type":"refusal","refusal":"No."}]},
+{"id":"ctc_1","type":"custom_tool_call","call_id":"call_1","name":"sql","input":"SELECT 1","status":"completed"},
+{"id":"fc_1","type":"function_call","call_id":"call_2","name":"get_weather","arguments":"{\"city\":\"Paris\"}","status":"completed"}],
+"parallel_tool_calls":true,"previous_response_id":null,"reasoning":{"effort":"low","summary":"auto"},"store":false,"temperature":0,
+"text":{"format":{"type":"text"}},"tool_choice":"auto","tools":[],"top_p":1,"truncation":"disabled",
+"usage":{"input_tokens":1,"input_tokens_details":{"cached_tokens":0},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":1},"total_tokens":3},"user":null,"metadata":{}}`
+)
+
 const weather = `{"name":"get_weather","parameters":{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}},"required":["city","days"]}}`
 
 // known is an order for what nobody has asked before, and its mark.
@@ -210,11 +232,12 @@ func TestKnownAnswers(t *testing.T) {
 		t.Parallel()
 		k.T = t
 		for _, q := range questions {
-			k.again(q.name, q.endpoint, q.whole, false, q.streams && q.endpoint != "responses")
+			k.again(q.name, q.endpoint, q.whole, false, q.streams)
 			if q.streams {
 				k.again(q.name+" as a stream", q.endpoint, q.whole, true, true)
 			}
 		}
+		k.again("rich", "responses", `{"store":false,"input":"%s `+richQuestion+`"}`, false, true)
 	})
 	each("purged", func(t *testing.T, k *knowing) {
 		t.Parallel()
