@@ -42,17 +42,30 @@ func (r *Recording) Append(p []byte) {
 		r.lose()
 		return
 	}
-	if need > cap(r.body) {
-		size := min(max(firstStep, 2*cap(r.body), need), int(r.limit))
-		more := int64(size) - r.held
-		if !r.cache.memory.reserve(more) {
-			r.lose()
-			return
-		}
-		r.held += more
-		r.body = append(make([]byte, 0, size), r.body...)
+	if need > cap(r.body) && !r.grow(min(max(firstStep, 2*cap(r.body), need), int(r.limit))) {
+		return
 	}
 	r.body = append(r.body, p...)
+}
+
+// AppendWhole gathers the whole of an answer at once.
+func (r *Recording) AppendWhole(p []byte) {
+	if r == nil || r.lost || int64(len(p)) <= r.limit && !r.grow(len(p)) {
+		return
+	}
+	r.Append(p)
+}
+
+// grow makes room for size bytes in all, if there is any.
+func (r *Recording) grow(size int) bool {
+	more := int64(size) - r.held
+	if !r.cache.memory.reserve(more) {
+		r.lose()
+		return false
+	}
+	r.held += more
+	r.body = append(make([]byte, 0, size), r.body...)
+	return true
 }
 
 // Len is how many bytes were gathered.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/metric"
 	"github.com/helixflow/helixflow/internal/openai"
 	"github.com/helixflow/helixflow/router/admission"
 )
@@ -109,7 +110,7 @@ var errNoAnswer = &helixflow.Error{Kind: helixflow.KindBackendTimeout}
 func (e *Exchange) flyAlone() error {
 	e.srv.flights.lost.Add(1)
 	e.disembark()
-	e.seat, e.known.keeps = nil, true
+	e.seat, e.known.keeps, e.known.result = nil, true, metric.CacheMiss
 	return e.forward()
 }
 

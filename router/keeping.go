@@ -27,7 +27,7 @@ func (e *Exchange) beginKeeping(now time.Time) {
 	r := e.srv.known.Load().Record(c.MaxAnswer, c.Original && a.events, now)
 	e.known.recording = r
 	if a.whole && !a.events {
-		r.Append(a.text.B)
+		r.AppendWhole(a.text.B)
 		e.keepKnown()
 	}
 }
