@@ -26,6 +26,15 @@ func (a *app) setMemory(m configs.Memory) {
 	a.memory.Limit(limit, m.Off)
 }
 
+// resources is how much of what is used up. It is asked a few times a second, and
+// tells the runtime of the cache on the way.
+func (a *app) resources(limit uint64) []pressure.Use {
+	if s, ok := a.edge.CacheStats(); ok {
+		pressure.TellHeld(s.Bytes)
+	}
+	return pressure.System(limit)
+}
+
 // pressed acts on a level, and tells the operator.
 func (a *app) pressed(before, now pressure.State) {
 	if now.Level == before.Level {

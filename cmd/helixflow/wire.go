@@ -37,7 +37,7 @@ func (a *app) wire(cfg *configs.Config) error {
 	if a.edge, err = router.NewServer(o); err != nil {
 		return err
 	}
-	a.memory = pressure.Start(pressure.System, a.pressed)
+	a.memory = pressure.Start(a.resources, a.pressed)
 	a.metrics.Pressure(a.pressure)
 	a.admin, err = admin.New(s.Admin, admin.Deps{
 		Readiness:    a.edge,

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 )
 
 // The Go runtime is told to stay below this part of the limit, so that what is
@@ -66,4 +67,38 @@ func TellRuntime(limit uint64) int64 {
 		return 0
 	}
 	return soft
+}
+
+// tenth is how much of what is kept for long may lie beside it as garbage: one part
+// in so many.
+const tenth = 10
+
+// told is the GOGC that TellHeld has set; 0: none yet.
+var told atomic.Int64
+
+// TellHeld says how many bytes of all that lives are kept for long, by a cache.
+// Go lets as much garbage lie around as there is alive, which of those is what
+// nobody wants: the process would take twice what the operator gave it. What
+// else is alive still counts twice, so that little is collected more often than
+// without a cache. A GOGC that the operator set stays. Call it now and then.
+func TellHeld(held int64) {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	percent, now := percentFor(int64(sample[0].Value.Uint64()), held), told.Load()
+	if now == 0 {
+		now = 100
+	}
+	if diff := percent - now; diff > now/8 || -diff > now/8 { // each change stops the world for a moment
+		told.Store(percent)
+		debug.SetGCPercent(int(percent))
+	}
+}
+
+// percentFor is GOGC where so many bytes live, so many of them held.
+func percentFor(live, held int64) int64 {
+	other := max(live-held, 8<<20)
+	return 100 * (other + held/tenth) / (other + held)
 }
