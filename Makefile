@@ -124,7 +124,7 @@ k6: build bin/k6 ## k6's smoke test against the quickstart router; builds k6 onc
 .PHONY: long
 long: build ## all that takes over a minute: race with integration, long tests, long fuzzing
 	CGO_ENABLED=1 $(GO) test -count=1 -race -tags integration,long -timeout 2h ./...
-	$(GO) test -count=1 -tags long -run 'TimeOf|Size' ./authn ./router
+	$(GO) test -count=1 -tags long -run 'TimeOf|Size' ./authn ./cache ./router
 	$(MAKE) fuzz FUZZTIME=5m
 	$(MAKE) k6
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ import (
 	"github.com/helixflow/helixflow/internal/testredis"
 )
 
-func open(t *testing.T, url string) *redisx.Client {
+func open(t testing.TB, url string) *redisx.Client {
 	t.Helper()
 	c, err := redisx.Open(redisx.Options{
 		URL: secret.New(url), Timeout: cache.SharedTimeout, ConnectTimeout: time.Second, Prefix: "test", Log: slog.New(slog.DiscardHandler),
@@ -142,4 +143,26 @@ func TestSharedWithoutRedis(t *testing.T) {
 		}
 		assert.Greater(t, fast, 150, url)
 	}
+}
+
+// BenchmarkShared is what a hit at another replica's answer takes, of 4 KiB.
+func BenchmarkShared(b *testing.B) {
+	s := cache.NewShared(open(b, testredis.Start(b).URL()), 4<<20, func(cache.Selection, time.Time) {})
+	b.Cleanup(s.Close)
+	k := cachetest.Key("acme", 1)
+	s.Put(cachetest.Answer(k, bytes.Repeat([]byte("words of an answer, "), 200), time.Now(), time.Hour), time.Now())
+	require.Eventually(b, func() bool { return s.Get(&k, time.Now()) != nil }, 10*time.Second, time.Millisecond)
+	var took []time.Duration
+	late := 0
+	for b.Loop() {
+		began := time.Now()
+		if s.Get(&k, began) == nil {
+			late++ // than 5 ms: the machine is busy
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64(late)/float64(len(took)), "late/op")
 }
