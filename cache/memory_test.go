@@ -303,3 +303,27 @@ func TestRecording(t *testing.T) {
 	}
 	assert.Zero(t, c.Stats().Bytes)
 }
+
+// An answer that somebody reads is whole to its end, whatever takes its place.
+func TestMemoryEvictedWhileRead(t *testing.T) {
+	m := newMemory(t, 1<<20)
+	now := time.Now()
+	k := keyNumber(0)
+	a := answerOf(k, 10_000, now, time.Minute)
+	for i := range a.Body {
+		a.Body[i] = byte(i)
+	}
+	m.Put(a, now)
+	held := m.Get(&k, now)
+	require.NotNil(t, held)
+	for n := range 1000 { // many times what there is room for
+		m.Put(answerOf(keyNumber(n+1), 10_000, now, time.Minute), now)
+	}
+	m.Delete(func(*Answer) bool { return true })
+	m.main.Wait()
+	require.Nil(t, m.Get(&k, now))
+	require.Zero(t, m.used.Load())
+	for i, b := range held.Body {
+		require.Equal(t, byte(i), b)
+	}
+}

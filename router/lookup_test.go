@@ -472,3 +472,42 @@ func TestCacheIdentity(t *testing.T) {
 		assert.GreaterOrEqual(t, counts[i].Load(), int32(questions), "tenant %d asked a backend itself", i)
 	}
 }
+
+// Of an answer whose asker leaves before it is whole nothing is kept, and no memory.
+func TestLeftHalfway(t *testing.T) {
+	large := `{"id":"` + strings.Repeat("x", 800_000) + `"}`
+	f := func(rule, body, head, half, rest string) {
+		t.Helper()
+		var letGo atomic.Bool
+		url := newBackend(t, func(a *asked) bool {
+			a.write(head + chunkOf(half))
+			if !letGo.Load() {
+				<-a.left
+				return false
+			}
+			a.write(chunkOf(rest) + lastChunk)
+			return true
+		})
+		w := newWorld(t, remembering(url, rule))
+		for range 5 {
+			c, br := w.send(t, chat(body))
+			_, err := br.Peek(1000)
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+			w.settled(t)
+			stats := w.srv.known.Load().Stats()
+			assert.Zero(t, stats.Answers, "%s %s", rule, body)
+			assert.Zero(t, stats.Bytes, "%s %s", rule, body)
+		}
+		letGo.Store(true)
+		a := w.ask(t, chat(body))
+		assert.Equal(t, "miss", a.header.Get(cachedHeader))
+		assert.Equal(t, half+rest, a.body)
+		assert.Equal(t, a.body, w.ask(t, chat(body)).body)
+		assert.EqualValues(t, 1, w.srv.known.Load().Stats().Answers)
+	}
+	for _, rule := range []string{"", ", coalesce: false"} {
+		f(rule, zeroStream, sseHead, ev1+strings.Repeat(ev2, 20), evFin+evDone)
+		f(rule, zero, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", large[:500_000], large[500_000:])
+	}
+}
