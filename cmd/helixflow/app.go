@@ -50,6 +50,7 @@ type app struct {
 	engines   map[string]*sim.Running // simulated backends, by name
 	discovery *discovery
 	edge      *router.Server
+	garbage   pressure.Garbage // the watch's
 	memory    *pressure.Watch
 	gaveUp    time.Time // when requests were ended for their memory; the watch's
 	soft      int64     // what the Go runtime was told

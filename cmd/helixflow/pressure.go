@@ -30,7 +30,7 @@ func (a *app) setMemory(m configs.Memory) {
 // tells the runtime of the cache on the way.
 func (a *app) resources(limit uint64) []pressure.Use {
 	if s, ok := a.edge.CacheStats(); ok {
-		pressure.TellHeld(s.Bytes)
+		a.garbage.Beside(s.Bytes)
 	}
 	return pressure.System(limit)
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
 )
 
 // The Go runtime is told to stay below this part of the limit, so that what is
@@ -73,26 +72,29 @@ func TellRuntime(limit uint64) int64 {
 // in so many.
 const tenth = 10
 
-// told is the GOGC that TellHeld has set; 0: none yet.
-var told atomic.Int64
+// Garbage sets how soon garbage is collected. The zero value is ready; not safe for
+// concurrent use.
+type Garbage struct {
+	percent int64 // GOGC as it was set here; 0: not yet
+}
 
-// TellHeld says how many bytes of all that lives are kept for long, by a cache.
-// Go lets as much garbage lie around as there is alive, which of those is what
-// nobody wants: the process would take twice what the operator gave it. What
-// else is alive still counts twice, so that little is collected more often than
-// without a cache. A GOGC that the operator set stays. Call it now and then.
-func TellHeld(held int64) {
+// Beside says that so many bytes are kept for long, by a cache. Go lets as much
+// garbage lie around as there is alive, so that a full cache would take twice what
+// the operator gave it. What else is alive may still be doubled: little is
+// collected more often than without a cache. A GOGC that the operator set stays.
+// Call it now and then.
+func (g *Garbage) Beside(held int64) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
-	percent, now := percentFor(int64(sample[0].Value.Uint64()), held), told.Load()
+	percent, now := percentFor(int64(sample[0].Value.Uint64()), held), g.percent
 	if now == 0 {
 		now = 100
 	}
 	if diff := percent - now; diff > now/8 || -diff > now/8 { // each change stops the world for a moment
-		told.Store(percent)
+		g.percent = percent
 		debug.SetGCPercent(int(percent))
 	}
 }

@@ -24,33 +24,31 @@ func TestPercentFor(t *testing.T) {
 
 // What is kept for long lowers GOGC, and is forgotten again when it is gone. What an
 // operator set stays.
-func TestTellHeld(t *testing.T) {
+func TestGarbage(t *testing.T) {
 	t.Setenv("GOGC", "")
 	before := debug.SetGCPercent(100)
-	t.Cleanup(func() {
-		debug.SetGCPercent(before)
-		told.Store(0)
-	})
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	var g Garbage
 	now := func() int {
 		p := debug.SetGCPercent(100)
 		debug.SetGCPercent(p)
 		return p
 	}
-	TellHeld(0)
+	g.Beside(0)
 	assert.Equal(t, 100, now())
 	kept := make([]byte, 256<<20)
 	runtime.GC()
-	TellHeld(int64(len(kept)))
+	g.Beside(int64(len(kept)))
 	assert.Less(t, now(), 30)
 	debug.SetGCPercent(77)
-	TellHeld(int64(len(kept)))
+	g.Beside(int64(len(kept)))
 	assert.Equal(t, 77, now(), "while nothing changes it is let alone")
 	runtime.KeepAlive(kept)
 	kept = nil
 	runtime.GC()
-	TellHeld(0)
+	g.Beside(0)
 	assert.Equal(t, 100, now())
 	t.Setenv("GOGC", "33")
-	TellHeld(1 << 30)
+	g.Beside(1 << 30)
 	assert.Equal(t, 100, now())
 }
