@@ -2,7 +2,6 @@ package router
 
 import (
 	"bytes"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -103,9 +102,7 @@ func (f *flight) run() {
 	}
 	e.beginKeeping(e.responded)
 	f.begun()
-	err := e.relay.run()
-	runtime.Gosched() // who waits for the last piece goes before what is left to do here
-	f.finish(err != nil)
+	f.finish(e.relay.run() != nil)
 }
 
 // begun publishes the head.

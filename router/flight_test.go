@@ -401,6 +401,7 @@ func TestFlightPanics(t *testing.T) {
 	assert.Contains(t, w.log.String(), "panic")
 	w.srv.Publish(calm)
 	assert.Equal(t, whole, w.ask(t, chat(zero)).body)
+	w.settled(t)
 	stats := w.srv.flights.stats()
 	assert.Zero(t, stats.UnderWay+stats.Followers)
 	w.assertBooksEmpty(t)
