@@ -39,6 +39,8 @@ type servingView struct {
 	epoch        uint64
 	until        time.Time // lists grow too old without a word
 	serves, cold balancer.Mask
+
+	absent, queued balancer.Mask
 }
 
 // Serving returns the memory of who serves a model.
@@ -46,12 +48,24 @@ func (m *Members) Serving(model string) *Serving { return &Serving{members: m, m
 
 // At is Serves at now. It allocates once a second, and when a list was read.
 func (s *Serving) At(now time.Time) (serves, cold balancer.Mask) {
+	v := s.viewAt(now)
+	return v.serves, v.cold
+}
+
+// Adapters is Members.Adapters at now, at the same cost.
+func (s *Serving) Adapters(now time.Time) (absent, queued balancer.Mask) {
+	v := s.viewAt(now)
+	return v.absent, v.queued
+}
+
+func (s *Serving) viewAt(now time.Time) *servingView {
 	epoch := s.members.pool.lists.Load()
 	v := s.view.Load()
 	if v == nil || v.epoch != epoch || !now.Before(v.until) {
 		v = &servingView{epoch: epoch, until: now.Add(time.Second)}
 		v.serves, v.cold = s.members.Serves(s.model, now)
+		v.absent, v.queued = s.members.Adapters(s.model, now)
 		s.view.Store(v)
 	}
-	return v.serves, v.cold
+	return v
 }

@@ -43,6 +43,10 @@ type watcher struct {
 
 	told   atomic.Pointer[told]
 	models atomic.Pointer[modelList]
+
+	adapters   atomic.Pointer[adapterList]
+	adaptersAt atomic.Int64 // when they were told last, as a tick
+
 	counts [numReads]atomic.Uint64
 
 	listProblem atomic.Pointer[error] // why the latest list was not read; nil if it was
@@ -135,6 +139,7 @@ func (w *watcher) setUp(now *Watching) {
 	w.ep.Signals.Forget()
 	w.told.Store(nil)
 	w.forgetModels()
+	w.forgetAdapters()
 	if now.idle() {
 		return
 	}
@@ -231,7 +236,11 @@ func (w *watcher) read() {
 	}
 	report := w.scanner.Report()
 	w.note("", report)
-	w.apply(&report, int64(w.ep.pool.tick(time.Now())))
+	read := time.Now()
+	w.apply(&report, int64(w.ep.pool.tick(read)))
+	if w.now.Metrics.TellsAdapters() {
+		w.readAdapters(read)
+	}
 }
 
 // note keeps how a read ended, for whoever asks. While nothing about it changes
@@ -272,6 +281,7 @@ func (w *watcher) apply(r *signals.Report, now int64) {
 	if w.restarted(r) {
 		w.last = lastRead{}
 		s.Restarted()
+		w.forgetAdapters()
 		if !w.nextLists.IsZero() {
 			w.nextLists = time.Now() // it may have come back with other models
 		}

@@ -338,3 +338,19 @@ func BenchmarkCharge(b *testing.B) {
 		c.Settle(r.Now + 1000)
 	}
 }
+
+// TestAdaptiveAdapters: who would have to load the adapter costs a second more, where
+// it is waited for a part of that.
+func TestAdaptiveAdapters(t *testing.T) {
+	p := pool(3)
+	r := &balancer.Request{Eligible: balancer.FirstN(3), Tokens: 100}
+	r.Absent.Set(0)
+	r.Queued.Set(1)
+	for random := range uint64(20) {
+		r.Rand = random
+		assert.Equal(t, 2, balancer.Choose(newPolicy(t, "adaptive"), r, p))
+		assert.InDelta(t, 0.3, r.Decision.Second-r.Decision.Cost, 1e-3)
+	}
+	coster := balancer.NewCoster(balancer.Tuning{})
+	assert.InDelta(t, 1, coster.Cost(r, p, 0).Cost-coster.Cost(r, p, 2).Cost, 1e-3)
+}

@@ -13,6 +13,13 @@ const (
 	nominalOutput = 256
 )
 
+// What an adapter costs, in seconds, that has to be loaded, and one that others
+// wait for there already.
+const (
+	adapterLoad = 1.0
+	adapterWait = 0.3
+)
+
 const (
 	maxKVUse  = 0.98
 	worstCost = 1e9 // what is no number, or beyond, counts as this
@@ -32,6 +39,7 @@ type costing struct {
 	home       int     // the candidate that the prompt belongs to; -1: none
 	homeHit    float64 // tokens of the prompt that it is believed to have at least
 	homeSpared float64 // their surcharge
+	adapter    bool    // some backend is known to have the adapter, and some not to
 }
 
 func (p *adaptive) costing(r *Request, open Mask, candidates []Candidate) costing {
@@ -43,6 +51,7 @@ func (p *adaptive) costing(r *Request, open Mask, candidates []Candidate) costin
 	k := costing{
 		r: r, home: -1, best: p.surcharge(r), maxWait: t.AffinityMaxWait.Seconds(), tokens: float64(tokens), decode: t.Interference * float64(output),
 		perSeq: t.PerRequest.Seconds(), perKV: t.PerKVToken.Seconds(), kvPressure: t.KVPressure.Seconds(),
+		adapter: !r.Absent.Empty() || !r.Queued.Empty(),
 		probing: t.Probe > 0 && float64(mix(r.Rand)>>11)/(1<<53) < t.Probe,
 	}
 	if r.Home != 0 && t.Home > 0 {
@@ -115,6 +124,14 @@ func (k *costing) cost(i int, c *Candidate) float64 {
 	cost := (work*factor+base)/float64(max(c.Weight, 1)) + k.kvPressure*c.pressure(now)
 	if k.r.Cold.Has(i) {
 		cost += c.Signals.LoadTime().Seconds()
+	}
+	if k.adapter {
+		switch {
+		case k.r.Absent.Has(i):
+			cost += adapterLoad
+		case k.r.Queued.Has(i):
+			cost += adapterWait
+		}
 	}
 	if !(cost < worstCost) {
 		return worstCost

@@ -9,6 +9,8 @@ type Request struct {
 	Eligible Mask   // healthy, not draining, not tried yet
 	Rand     uint64 // fresh random bits, the only randomness a policy has
 	Cold     Mask   // those that are known to have to load the model first, for Signals.LoadTime
+	Absent   Mask   // those that are known to have to load the adapter that is asked for,
+	Queued   Mask   // and those where others wait for room to
 	Now      int64  // nanoseconds, by the clock of the Loads
 
 	Tokens int64  // of the prompt, about; 0: nobody knows

@@ -27,6 +27,7 @@ func (e *Exchange) begunChoosing(now time.Time) {
 		e.pick = placings.Get().(*placing)
 	}
 	e.pick.Rand, e.pick.Cold = rand.Uint64(), balancer.Mask{}
+	e.pick.Absent, e.pick.Queued = balancer.Mask{}, balancer.Mask{}
 }
 
 // untried is which endpoints of a target may be tried.
@@ -133,6 +134,7 @@ func (e *Exchange) weighted(g group, now time.Time) int {
 func (e *Exchange) acquireOf(i int, now time.Time) *Attempt {
 	pool, p := e.name.route.targets[i].pool, e.place(i, now)
 	p.Cold = e.coldOf(&e.name.route.targets[i], now)
+	p.Absent, p.Queued = e.adaptersOf(&e.name.route.targets[i], now)
 	a := attempts.Get().(*Attempt)
 	for again := true; ; p.Eligible = e.untried(i, now) {
 		j := balancer.Choose(pool.policy, &p.Request, pool.candidates)

@@ -148,6 +148,7 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 	p := &Pool{
 		name: c.Name, policy: policy, wants: balancer.WantsOf(policy), salted: c.PrefixIndex.Salt == "tenant" || c.CacheSalt == "tenant", saltsCache: c.CacheSalt == "tenant", sessionHeader: c.SessionHeader, static: staticHeader(c), injectUsage: c.Usage == "inject",
 		listed: c.AsksModels(), quota: c.Engine == "openai" && !c.Signals.Off,
+		adapters: !c.Signals.Off && signals.Of(c.Engine) != nil && signals.Of(c.Engine).TellsAdapters(),
 		attempts: c.Retry.Attempts, budget: w.Fleet.Budget(c.Name),
 	}
 	p.series = w.Metrics.Picks(c.Name, balancer.ReasonNames())

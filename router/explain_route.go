@@ -249,9 +249,16 @@ func (e *Exchange) explainCosts(list []ExplainedTarget, now time.Time) {
 		}
 		p := e.place(i, now)
 		p.Cold = e.coldOf(&e.name.route.targets[i], now)
+		p.Absent, p.Queued = e.adaptersOf(&e.name.route.targets[i], now)
 		for j := range list[i].Backends {
 			c := pool.coster.Cost(&p.Request, pool.candidates, j)
 			list[i].Backends[j].Predicted = &ExplainedCost{Tokens: p.Tokens, Hit: c.Hit, Ahead: c.Wait, Cost: c.Cost}
+			switch {
+			case p.Absent.Has(j):
+				list[i].Backends[j].Predicted.Adapter = "absent"
+			case p.Queued.Has(j):
+				list[i].Backends[j].Predicted.Adapter = "queued"
+			}
 		}
 	}
 }

@@ -141,6 +141,8 @@ type ExplainedCost struct {
 	Hit    int64   `json:"hit"`           // of those, expected in its cache
 	Ahead  float64 `json:"ahead_seconds"` // prompts that come first
 	Cost   float64 `json:"cost_seconds"`  // all in all: the least is chosen
+
+	Adapter string `json:"adapter,omitempty"` // absent or queued: the model is an adapter that it would have to load, or wait for
 }
 
 // ExplainedTimeouts bound the phases of the request.

@@ -215,8 +215,9 @@ func (e *Exchange) targetOf(t *target) int {
 func (e *Exchange) idle(i int, now time.Time) balancer.Mask {
 	t := &e.name.route.targets[i]
 	m, cold, clock := e.untried(i, now), e.coldOf(t, now), t.pool.members.Clock(now)
+	absent, queued := e.adaptersOf(t, now)
 	for j := range t.pool.candidates {
-		if cold.Has(j) || t.pool.candidates[j].Ahead(clock) >= idleEnough {
+		if cold.Has(j) || absent.Has(j) || queued.Has(j) || t.pool.candidates[j].Ahead(clock) >= idleEnough {
 			m.Clear(j)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // askLists makes t go by the lists of its pool. model is the configured name it
 // has there; empty: whatever the caller asks for.
 func (t *target) askLists(model string) {
-	if !t.pool.listed {
+	if !t.pool.listed && !t.pool.adapters {
 		return
 	}
 	if model == "" {
@@ -26,6 +26,8 @@ func (t *target) askLists(model string) {
 // it first; ok is false where nobody goes by lists.
 func (e *Exchange) serving(t *target, now time.Time) (serves, cold balancer.Mask, ok bool) {
 	switch {
+	case !t.pool.listed:
+		return serves, cold, false
 	case t.served != nil:
 		serves, cold = t.served.At(now)
 	case t.anyModel && (e.body != nil || e.upload != nil || e.deployment != nil):
@@ -71,6 +73,20 @@ func (e *Exchange) open(i int, now time.Time) balancer.Mask {
 func (e *Exchange) coldOf(t *target, now time.Time) balancer.Mask {
 	_, cold, _ := e.serving(t, now)
 	return cold
+}
+
+// adaptersOf is who of a target has to load the model first, where that is an
+// adapter to another one, and where requests wait for room to.
+func (e *Exchange) adaptersOf(t *target, now time.Time) (absent, queued balancer.Mask) {
+	switch {
+	case !t.pool.adapters:
+		return absent, queued
+	case t.served != nil:
+		return t.served.Adapters(now)
+	case t.anyModel && e.body != nil:
+		return t.pool.members.Adapters(string(e.wanted()), now)
+	}
+	return absent, queued
 }
 
 // timeLoading notes how long a model took to load: what a stream's first token

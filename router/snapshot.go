@@ -150,6 +150,7 @@ type Pool struct {
 	static        []byte   // extra header lines of every request
 	replaced      [][]byte // names of the extra headers: the client's own do not travel
 	injectUsage   bool
+	adapters      bool // its engine tells which it has in memory
 	listed        bool // an endpoint gets requests for models it lists
 	quota         bool // answers may say what is left of a quota
 }

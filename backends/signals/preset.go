@@ -61,6 +61,7 @@ type family struct {
 type Preset struct {
 	Engine   string
 	Path     string // where it tells, of the server, not of its API
+	adapters string // the name under which it tells of LoRA adapters
 	families []family
 }
 
@@ -69,8 +70,8 @@ var started = family{meaning: Started, name: "process_start_time_seconds"}
 // presets are the engines that tell something. A row of docs/reference/engines.md
 // is made of each.
 var presets = []Preset{
-	{Engine: "vllm", Path: "/metrics", families: vllm},
-	{Engine: "sim", Path: "/metrics", families: vllm},
+	{Engine: "vllm", Path: "/metrics", adapters: vllmAdapters, families: vllm},
+	{Engine: "sim", Path: "/metrics", adapters: vllmAdapters, families: vllm},
 	{Engine: "sglang", Path: "/metrics", families: []family{
 		{meaning: Running, name: "sglang:num_running_reqs"},
 		{meaning: Waiting, name: "sglang:num_queue_reqs"},
@@ -114,6 +115,8 @@ var presets = []Preset{
 		started,
 	}},
 }
+
+const vllmAdapters = "vllm:lora_requests_info"
 
 var vllm = []family{
 	{meaning: Running, name: "vllm:num_requests_running"},

@@ -26,6 +26,8 @@ type Scanner struct {
 	sums   [maxFamilies]tally
 	read   int
 
+	adapters adapters
+
 	line []byte // the beginning of a line whose end did not come yet
 	over bool   // that line is longer than maxLine
 }
@@ -52,6 +54,7 @@ func (s *Scanner) Reset() {
 		t := &s.sums[i]
 		t.value, t.n, t.trouble = 0, 0, 0
 	}
+	s.adapters.reset()
 	s.read, s.line, s.over = 0, s.line[:0], false
 }
 
@@ -102,6 +105,9 @@ func (s *Scanner) tooLong(line []byte) {
 			s.sums[i].fail(Malformed)
 		}
 	}
+	if s.preset.adapters != "" && sameName(s.preset.adapters, name) {
+		s.adapters.trouble = Malformed
+	}
 }
 
 // look reads one line. Most are of no interest, and their name says so.
@@ -115,6 +121,9 @@ func (s *Scanner) look(line []byte) {
 		if f := &s.preset.families[i]; sameName(f.name, name) {
 			s.sums[i].add(f, rest)
 		}
+	}
+	if s.preset.adapters != "" && sameName(s.preset.adapters, name) {
+		s.adapters.add(rest)
 	}
 }
 

@@ -298,6 +298,12 @@ func backendText(e *router.ExplainedBackend, live bool) string {
 	}
 	if p := e.Predicted; p != nil {
 		text += fmt.Sprintf("\tcosts %.3f s, %.3f s ahead, %d of %d tokens cached", p.Cost, p.Ahead, p.Hit, p.Tokens)
+		switch p.Adapter {
+		case "absent":
+			text += ", the adapter to be loaded"
+		case "queued":
+			text += ", the adapter waited for"
+		}
 	}
 	return text
 }
