@@ -191,7 +191,7 @@ func poolKeys(p *Pool) object {
 		}, doc: "One request for a chat completion before a backend that is new, or back from being unreachable, gets others."},
 		{name: "slow_start", value: duration{&p.SlowStart, 0, maxDuration}, doc: "How long a backend that is new, or back, takes to get its whole share; 0 is at once."},
 		{name: "drain_timeout", value: duration{&p.DrainTimeout, 0, maxDuration}, doc: "How long the running requests of a backend that is drained, or left this file, may take to end."},
-		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, 0}, doc: "The engines; may be left out where discover finds some."},
+		{name: "backends", value: list[Backend]{&p.Backends, "backend", backendID, defaultBackend, backendKeys, 1, MaxBackends}, doc: "The engines; may be left out where discover finds some."},
 		{name: "discover", value: discoverKeys(&p.Discover), doc: "Where more backends are found while the router runs: one of dns and file."},
 	}
 }
