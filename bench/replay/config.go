@@ -34,6 +34,7 @@ type Config struct {
 	ReleaseAtEnd bool    // prompts stay on the books until the answer is whole: for ablation
 	NoReports    bool    // engines do not tell what was cached
 	MaxInflight  int     // requests a backend gets at once; 0: no bound
+	FindLimits   bool    // how many a backend can take at once is found out, as pools[].concurrency does
 	Queue        Queue
 }
 
@@ -91,6 +92,8 @@ func (c *Config) Check() error {
 		return bad("there can be 1 to %d backends, not %d", balancer.MaxBackends, c.Backends)
 	case c.Routers < 1 || c.Routers > maxRouters:
 		return bad("there can be 1 to %d routers, not %d", maxRouters, c.Routers)
+	case c.MaxInflight < 0 || c.MaxInflight > math.MaxInt32 || c.Queue.Wait < 0 || c.Queue.Size < 0:
+		return bad("a bound below 0 makes no sense")
 	case c.Scrape < 0 || c.Scrape > 0 && c.Scrape < time.Millisecond:
 		return bad("metrics can be read each millisecond at most")
 	case c.Engine.Blocks < 1 || c.Engine.MaxSeqs < 1 || c.Engine.MaxBatchTokens < 1:

@@ -3,6 +3,8 @@ package replay
 // One request on its way.
 
 import (
+	"time"
+
 	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/bench/sim"
@@ -38,4 +40,6 @@ type try struct {
 	pass   backends.Pass
 	hit    int64 // tokens that the index predicted
 	size   int64 // estimated tokens of the prompt
+	sent   time.Time
+	beside int32 // requests on the backend then, this one included
 }

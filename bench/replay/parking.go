@@ -17,16 +17,17 @@ func (r *router) park(f *flight) {
 		r.over(f, Failed)
 		return
 	}
-	n, work := r.queue.Ahead(admission.Default)
-	ahead := time.Duration(work / float64(len(r.candidates)) * float64(time.Second))
-	if n >= q.Size || ahead > q.Wait {
+	t := &r.world.config.Trace.Requests[f.request]
+	tenant := strconv.Itoa(int(t.Tenant))
+	n, work := r.queue.AheadOf(admission.Default, tenant)
+	ahead := max(time.Duration(work/float64(len(r.candidates))*float64(time.Second)), r.pace.Wait(n))
+	if n >= q.Size || ahead > q.Wait || r.queue.Len() >= q.Size && !r.displace(tenant) {
 		r.over(f, Refused)
 		return
 	}
-	t := &r.world.config.Trace.Requests[f.request]
 	tokens := r.estimator.Input(promptOf(t))
 	f.waiter = admission.Waiter{
-		Class: admission.Default, Tenant: strconv.Itoa(int(t.Tenant)), Owner: f,
+		Class: admission.Default, Tenant: tenant, Owner: f,
 		Cost: float64(tokens), Work: balancer.PrefillSeconds(tokens),
 	}
 	f.parked, f.waited = true, true
@@ -35,11 +36,23 @@ func (r *router) park(f *flight) {
 	r.freed() // a place may be free that the others before it did not want
 }
 
+// displace refuses a request that has to make way for a tenant's next one, and
+// reports whether there is one.
+func (r *router) displace(tenant string) bool {
+	w := r.queue.Displace(admission.Default, tenant)
+	if w == nil {
+		return false
+	}
+	r.over(w.Owner.(*flight), Refused)
+	return true
+}
+
 // freed has those go who can, in their order.
 func (r *router) freed() {
 	for {
 		w := r.queue.Next(r.time())
 		if w == nil {
+			r.pace.Reset()
 			return
 		}
 		f := w.Owner.(*flight)
@@ -48,6 +61,9 @@ func (r *router) freed() {
 			f.parked = true
 			r.queue.Again(w)
 			return
+		}
+		if r.queue.Len() > 0 {
+			r.pace.Given(r.time())
 		}
 	}
 }

@@ -60,6 +60,7 @@ type Result struct {
 
 	HitRatio                  float64 // cached tokens of all prompts
 	TTFTp50, TTFTp90, TTFTp99 float64
+	TTFTWorst                 float64 // the highest 90th percentile of a tenant's with enough requests
 	TPOTp50, E2Ep50           float64
 	Goodput                   float64 // part of the requests served as GoodTTFT and GoodTPOT say
 	Imbalance                 float64 // the most tokens computed by one backend, over the mean
@@ -120,9 +121,13 @@ func (r *Result) finish(w *world) {
 	r.summarize()
 }
 
+// enoughOfATenant is how many answers of a tenant's say something of a percentile.
+const enoughOfATenant = 20
+
 func (r *Result) summarize() {
 	var ttft, tpot, total []int64
 	var cached, prompts, good, stayed int64
+	tenants := make(map[int32][]int64)
 	for i := range r.Requests {
 		o := &r.Requests[i]
 		if o.Ending != Left {
@@ -134,6 +139,7 @@ func (r *Result) summarize() {
 		switch o.Ending {
 		case Answered:
 			cached, prompts = cached+int64(o.Cached), prompts+int64(o.Prompt)
+			tenants[o.Tenant] = append(tenants[o.Tenant], o.TTFT)
 			ttft, tpot, total = append(ttft, o.TTFT), append(tpot, o.perToken()), append(total, o.Total)
 		case Refused, Failed:
 			r.Unserved++
@@ -141,6 +147,11 @@ func (r *Result) summarize() {
 	}
 	r.HitRatio, r.Goodput = ratio(cached, prompts), ratio(good, stayed)
 	r.TTFTp50, r.TTFTp90, r.TTFTp99 = quantile(ttft, .5), quantile(ttft, .9), quantile(ttft, .99)
+	for _, list := range tenants {
+		if len(list) >= enoughOfATenant {
+			r.TTFTWorst = max(r.TTFTWorst, quantile(list, .9))
+		}
+	}
 	r.TPOTp50, r.E2Ep50 = quantile(tpot, .5), quantile(total, .5)
 	var sum int64
 	for _, n := range r.Computed {

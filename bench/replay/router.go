@@ -25,6 +25,7 @@ type router struct {
 	request    balancer.Request
 	estimator  admission.Estimator
 	queue      admission.Queue
+	pace       admission.Pace
 	random     *stream
 	jitter     *stream // of scrapes and checks
 	prefixes
@@ -48,14 +49,18 @@ func newRouter(w *world, number int) (*router, error) {
 		urls[i] = fmt.Sprintf("http://backend-%d", i)
 	}
 	rules := backends.DefaultRules()
-	rules.Concurrency.Off = true
+	rules.Concurrency.Off = !c.FindLimits
 	r.pool = backends.NewRehearsal(urls, rules, epoch, streamOf(c.Seed, name+" health").next)
 	for i := range urls {
 		ep := r.pool.Endpoint(i)
 		ep.Load.SetPrefillRate(c.Rate)
-		r.candidates = append(r.candidates, balancer.Candidate{
+		candidate := balancer.Candidate{
 			Load: &ep.Load, Weight: 1, Limit: int32(c.MaxInflight), ID: uint64(ep.Mark()), Place: i, Signals: &ep.Signals,
-		})
+		}
+		if c.FindLimits {
+			candidate.Concurrency = &ep.Concurrency
+		}
+		r.candidates = append(r.candidates, candidate)
 	}
 	r.prefixes.init(c, name)
 	return r, nil
@@ -136,7 +141,7 @@ func (r *router) acquire(f *flight) bool {
 		if ep.Acquire(&f.lease, r.candidates[i].Bound()) {
 			if overtaken := f.lease.Promise(q); !overtaken || !again {
 				f.engine, f.pass, f.hit, f.size = r.world.backends[i], pass, q.Decision.Predicted, q.Tokens
-				f.served = f.engine
+				f.served, f.sent, f.beside = f.engine, now, r.candidates[i].Load.InFlight()
 				r.given(f.request, i)
 				return true
 			}
@@ -184,6 +189,29 @@ func (r *router) firstToken(f *flight) {
 		f.lease.FirstToken(r.time())
 	}
 	f.lease.Endpoint().Answered(&f.pass, r.time())
+	r.learnRoom(f)
+}
+
+// unremarkable is package router's: by how much a first token may be late that
+// nobody would notice.
+const unremarkable = 50 * time.Millisecond
+
+// learnRoom tells the limit of f's backend how soon its answer began, as package
+// router does.
+func (r *router) learnRoom(f *flight) {
+	limit := r.candidates[f.engine.number].Concurrency
+	if limit == nil {
+		return
+	}
+	prefill := balancer.PrefillSeconds(r.estimator.Input(promptOf(&r.world.config.Trace.Requests[f.request])))
+	now := r.time()
+	answer := balancer.Answer{
+		Sent: f.sent, InFlight: f.beside,
+		Slowness: (unremarkable + now.Sub(f.sent)).Seconds() / (unremarkable.Seconds() + prefill),
+	}
+	if limit.Observe(answer, now) {
+		r.freed()
+	}
 }
 
 // finished is the end of f's answer.

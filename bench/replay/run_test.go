@@ -75,6 +75,12 @@ func TestBooksBalance(t *testing.T) {
 	f("a queue", func(c *Config) {
 		c.MaxInflight, c.Queue, c.Leave = 4, Queue{Wait: 20 * time.Second, Size: 100}, 0.2
 	})
+	f("limits that are found out", func(c *Config) {
+		c.FindLimits, c.Queue = true, Queue{Wait: 20 * time.Second, Size: 20}
+	})
+	f("a short queue", func(c *Config) {
+		c.MaxInflight, c.Queue = 2, Queue{Wait: 20 * time.Second, Size: 5}
+	})
 	f("no queue", func(c *Config) { c.MaxInflight = 2 })
 	f("faults", func(c *Config) {
 		c.Leave, c.Routers = 0.2, 2
@@ -109,6 +115,49 @@ func TestRouters(t *testing.T) {
 	without, by := hits(4, -1, 0), hits(4, -1, 0.1)
 	assert.Less(t, without, 0.6*one)
 	assert.Greater(t, by, 1.2*without)
+}
+
+// A tenant that fills the queue does not keep another one out of it: production's
+// queue makes it give way.
+func TestQueueIsShared(t *testing.T) {
+	flood := traffic(t, "plain", 400, func(p *Traffic) { p.Rate = 8 })
+	calm := traffic(t, "plain", 10, func(p *Traffic) { p.Rate = 0.2 })
+	for i := range flood.Requests {
+		flood.Requests[i].Tenant = 1
+	}
+	for i := range calm.Requests {
+		calm.Requests[i].Tenant = 2
+	}
+	c := New(Merge(flood, calm), "adaptive")
+	c.Backends, c.MaxInflight, c.Queue = 1, 4, Queue{Wait: time.Hour, Size: 30}
+	refused := map[int32]int{}
+	for _, o := range run(t, c).Requests {
+		if o.Ending == Refused {
+			refused[o.Tenant]++
+		}
+	}
+	assert.Zero(t, refused[2])
+	assert.Positive(t, refused[1])
+}
+
+// Means lie between the extremes, and one seed is its own mean.
+func TestSpread(t *testing.T) {
+	c := New(traffic(t, "mixed", 200), "adaptive")
+	var results []*Result
+	for seed := range uint64(4) {
+		c.Seed = seed
+		results = append(results, run(t, c))
+	}
+	one := SpreadOf(results[:1])
+	assert.Equal(t, results[0].Summary(), one.Summary)
+	assert.Equal(t, one.Low, one.High)
+	s := SpreadOf(results)
+	assert.Equal(t, 4, s.Seeds)
+	for i, mean := range s.Summary.figures() {
+		low, high := *s.Low.figures()[i], *s.High.figures()[i]
+		assert.True(t, low <= *mean && *mean <= high, "%v, %v, %v", low, *mean, high)
+	}
+	assert.Less(t, s.Low.TTFTp90, s.High.TTFTp90)
 }
 
 // A backend that dies takes with it what it had begun to answer, and no other

@@ -33,7 +33,11 @@ type ReplayRunCmd struct {
 	Routers  int           `default:"1" placeholder:"M" help:"Routers that share the traffic (${default})."`
 	Gossip   time.Duration `placeholder:"D" help:"How long until routers hear of each other's placements; never, unless it is given: they go by homes."`
 	Scrape   time.Duration `default:"1s" placeholder:"D" help:"How often routers read engines' metrics; 0 is never (${default})."`
+	Inflight int           `name:"max-inflight" placeholder:"N" help:"Requests that a router sends to an engine at once; others wait in its queue. No bound unless given."`
+	Limits   bool          `name:"find-limits" help:"Find out how many an engine can take at once, as pools[].concurrency does."`
+	Queue    time.Duration `default:"30s" placeholder:"D" help:"How long a request may wait in a router's queue (${default}), of 1024 places; 0 is none."`
 	Seed     uint64        `default:"1" help:"Seed of everything that is drawn (${default}); with the same one results repeat."`
+	Seeds    int           `default:"1" placeholder:"N" help:"Run with so many seeds from --seed on, and print means and ranges (${default})."`
 	JSON     bool          `xor:"output" help:"Print the results as a JSON array, and nothing else."`
 	Report   string        `xor:"output" placeholder:"FILE" help:"Write a page of plots too (HTML); it takes eight times as long, for the load is swept."`
 }
@@ -44,19 +48,29 @@ func (c *ReplayRunCmd) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	results := make([]*replay.Result, len(configs))
+	results, spreads := make([]*replay.Result, len(configs)), make([]replay.Spread, len(configs))
 	for i, config := range configs {
-		if env.Ctx.Err() != nil {
-			return env.Ctx.Err()
+		var runs []*replay.Result
+		for range c.Seeds {
+			if env.Ctx.Err() != nil {
+				return env.Ctx.Err()
+			}
+			r, err := replay.Run(config)
+			if err != nil {
+				return err
+			}
+			runs = append(runs, r)
+			config.Seed++
 		}
-		if results[i], err = replay.Run(config); err != nil {
-			return err
-		}
+		results[i], spreads[i] = runs[0], replay.SpreadOf(runs)
 	}
 	if c.Report != "" {
 		if err := c.report(configs, results); err != nil {
 			return err
 		}
+	}
+	if c.Seeds > 1 {
+		return c.printSpreads(env.Stdout, spreads)
 	}
 	return c.print(env.Stdout, results)
 }
@@ -81,6 +95,9 @@ func (c *ReplayRunCmd) configs(env *Env) ([]replay.Config, error) {
 	if !(c.Speed > 0 && c.Speed < 1e6) {
 		return nil, &usageError{"--speed must be above 0 and below a million"}
 	}
+	if c.Seeds < 1 || c.Seeds > 1000 {
+		return nil, &usageError{"--seeds must be 1 to 1000"}
+	}
 	trace, err := c.read(env)
 	if err != nil {
 		return nil, err
@@ -91,6 +108,10 @@ func (c *ReplayRunCmd) configs(env *Env) ([]replay.Config, error) {
 		config := replay.New(trace, strings.TrimSpace(policy))
 		config.Backends, config.Engine = c.Backends, engine.WithKVTokens(c.KVTokens)
 		config.Routers, config.Scrape, config.Seed = c.Routers, c.Scrape, c.Seed
+		config.MaxInflight, config.FindLimits = c.Inflight, c.Limits
+		if c.Queue > 0 {
+			config.Queue = replay.Queue{Wait: c.Queue, Size: 1024}
+		}
 		if c.Gossip > 0 {
 			config.Gossip = c.Gossip
 		}
@@ -129,10 +150,34 @@ func (c *ReplayRunCmd) print(to io.Writer, results []*replay.Result) error {
 		return printJSON(to, list)
 	}
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "policy\trequests\thit\tTTFT p50\tp90\tp99\tTPOT p50\tE2E p50\tgood\timbalance\t")
+	fmt.Fprintln(w, "policy\trequests\thit\tTTFT p50\tp90\tp99\tworst tenant p90\tTPOT p50\tE2E p50\tgood\timbalance\t")
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%d\t%.1f %%\t%.2f s\t%.2f s\t%.2f s\t%.1f ms\t%.2f s\t%.1f %%\t%.2f\t\n",
-			r.Policy, len(r.Requests), 100*r.HitRatio, r.TTFTp50, r.TTFTp90, r.TTFTp99, 1e3*r.TPOTp50, r.E2Ep50, 100*r.Goodput, r.Imbalance)
+		fmt.Fprintf(w, "%s\t%d\t%.1f %%\t%.2f s\t%.2f s\t%.2f s\t%.2f s\t%.1f ms\t%.2f s\t%.1f %%\t%.2f\t\n",
+			r.Policy, len(r.Requests), 100*r.HitRatio, r.TTFTp50, r.TTFTp90, r.TTFTp99, r.TTFTWorst, 1e3*r.TPOTp50, r.E2Ep50, 100*r.Goodput, r.Imbalance)
+	}
+	return w.Flush()
+}
+
+// printSpreads writes what came of several seeds: means, and from where to where.
+func (c *ReplayRunCmd) printSpreads(to io.Writer, spreads []replay.Spread) error {
+	if c.JSON {
+		return printJSON(to, spreads)
+	}
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "policy, %d seeds\thit\tTTFT p50\tp90\tp99\tTPOT p50\tE2E p50\tgood\t\n", c.Seeds)
+	for _, s := range spreads {
+		cell := func(mean, low, high, unit float64, name string) {
+			fmt.Fprintf(w, "%.2f (%.2f to %.2f) %s\t", mean*unit, low*unit, high*unit, name)
+		}
+		fmt.Fprintf(w, "%s\t", s.Policy)
+		cell(s.HitRatio, s.Low.HitRatio, s.High.HitRatio, 100, "%")
+		cell(s.TTFTp50, s.Low.TTFTp50, s.High.TTFTp50, 1, "s")
+		cell(s.TTFTp90, s.Low.TTFTp90, s.High.TTFTp90, 1, "s")
+		cell(s.TTFTp99, s.Low.TTFTp99, s.High.TTFTp99, 1, "s")
+		cell(s.TPOTp50, s.Low.TPOTp50, s.High.TPOTp50, 1e3, "ms")
+		cell(s.E2Ep50, s.Low.E2Ep50, s.High.E2Ep50, 1, "s")
+		cell(s.Goodput, s.Low.Goodput, s.High.Goodput, 100, "%")
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
 }
