@@ -64,7 +64,7 @@ local function exchange(key, me, mode, size, unit, keep, need, want, charge, apa
 
   local free = size - math.max(0, level - at) / unit - others
   local lot = 0 -- what is worth an exchange
-  if mode == 'flow' then lot = 100000 / unit / replicas end
+  if mode == 'flow' then lot = 150000 / unit / replicas end
   if mode == 'sum' then lot = size / 4096 / replicas end
   lot = math.max(1, math.ceil(lot))
   local total = keep

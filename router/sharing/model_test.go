@@ -86,7 +86,7 @@ func (l *modelLimit) grant(b *admission.Bid, free, replicas float64) int64 {
 	lot := 1.0
 	switch b.Mode {
 	case admission.Flow:
-		lot = math.Ceil(100000 / b.Unit / replicas)
+		lot = math.Ceil(150000 / b.Unit / replicas)
 	case admission.Sum:
 		lot = math.Ceil(float64(b.Size) / 4096 / replicas)
 	}
