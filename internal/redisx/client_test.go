@@ -113,7 +113,11 @@ func TestFaults(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	f := func(url string, want Kind) {
 		t.Helper()
-		c, log := open(t, url, 50*time.Millisecond)
+		timeout := 10 * time.Second // which a busy machine keeps
+		if want == TimedOut {
+			timeout = 50 * time.Millisecond
+		}
+		c, log := open(t, url, timeout)
 		for range 20 {
 			began := time.Now()
 			err := c.Run(context.Background(), NewScript("return {1}"), []string{"k"}, func(n []int64) bool { return len(n) == 1 && n[0] == 1 })
