@@ -50,15 +50,14 @@ func (s *State) Worst() (worst Use) {
 	return worst
 }
 
-// Excess is how many bytes of memory are in use beyond where Lean begins, if Refuse
-// has begun for want of memory; else 0.
+// Excess is how many bytes of memory are in use beyond where Lean begins, at the
+// last level and if it is memory that is short; else 0.
 func (s *State) Excess() int64 {
-	for _, u := range s.Uses {
-		if u.Resource == memoryUse && u.Share() >= from[Refuse] {
-			return int64(float64(u.Used) - from[Lean]*float64(u.Limit))
-		}
+	u := s.Worst()
+	if s.Level != Refuse || u.Resource != memoryUse {
+		return 0
 	}
-	return 0
+	return max(int64(float64(u.Used)-from[Lean]*float64(u.Limit)), 0)
 }
 
 // Watch asks a source for as long as the process serves.
