@@ -110,10 +110,6 @@ container-root: build ## the container's root filesystem in bin/rootfs, without 
 figures: build ## CPU per request beside bare proxies, nginx and HAProxy, against what is promised; some minutes
 	$(GO) run ./bench/figures -helixflow $(BIN) -rounds $(ROUNDS) -only '$(ONLY)'
 
-.PHONY: pgo
-pgo: build ## profile the router under load, for the compiler (profile-guided optimisation)
-	$(GO) run ./bench/figures -helixflow $(BIN) -for 15s -profile cmd/helixflow/default.pgo
-
 bin/k6: bench/k6/go.mod bench/k6/go.sum bench/k6/main.go
 	CGO_ENABLED=0 $(GO) -C bench/k6 build -trimpath -ldflags '-s -w' -o ../../$@ .
 

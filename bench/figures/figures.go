@@ -57,7 +57,7 @@ var figures = []figure{
 }
 
 const head = `
-server: {listen: "127.0.0.1:0", admin: "ADMIN", lame_duck: 0s}
+server: {listen: "127.0.0.1:0", admin: "127.0.0.1:0", lame_duck: 0s}
 `
 
 const limits = `{requests_per_minute: 100M, tokens_per_minute: 1000M, tokens_per_day: 1000M, concurrent: 100k, budget: {usd: 1000000}}`

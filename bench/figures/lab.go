@@ -20,7 +20,6 @@ import (
 // target is a proxy that runs.
 type target struct {
 	url, key string
-	admin    string // of HelixFlow: where its admin listener is
 	pid      int
 	log      string // the file of what it complains about
 }
@@ -113,16 +112,11 @@ func (l *lab) router(ctx context.Context, t *target, name string) error {
 	if !ok {
 		return errors.New("there is no such target")
 	}
-	admin, err := freePort()
-	if err != nil {
-		return err
-	}
-	t.admin = admin
 	urls := make([]string, len(l.engines))
 	for i, e := range l.engines {
 		urls[i] = `{url: "http://` + e + `"}`
 	}
-	text = strings.NewReplacer("ONE", urls[0], "ALL", strings.Join(urls, ", "), "DIR", l.dir, "ADMIN", admin).Replace(text)
+	text = strings.NewReplacer("ONE", urls[0], "ALL", strings.Join(urls, ", "), "DIR", l.dir).Replace(text)
 	file := filepath.Join(l.dir, name+".yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("cannot write its configuration: %w", err)

@@ -22,7 +22,6 @@ type settings struct {
 	each      time.Duration
 	only      string
 	gate      bool
-	profileTo string
 }
 
 func main() {
@@ -47,12 +46,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.DurationVar(&s.each, "for", time.Second, "how long a target is asked in each round")
 	flags.StringVar(&s.only, "only", "", "figures whose name holds this")
 	flags.BoolVar(&s.gate, "gate", false, "fail if a promise is not kept")
-	flags.StringVar(&s.profileTo, "profile", "", "write a profile for the compiler to this file instead")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 || s.rounds < 1 || s.each <= 0 {
-		return errors.New("usage: figures [-helixflow FILE] [-rounds N] [-for D] [-only NAME] [-gate] [-profile FILE]")
+		return errors.New("usage: figures [-helixflow FILE] [-rounds N] [-for D] [-only NAME] [-gate]")
 	}
 	return s.measure(ctx, out)
 }
@@ -85,9 +83,6 @@ func (s *settings) measure(ctx context.Context, out io.Writer) error {
 	defer l.stop()
 	if err := l.begin(ctx); err != nil {
 		return err
-	}
-	if s.profileTo != "" {
-		return s.profile(ctx, l)
 	}
 	fmt.Fprintf(out, "%d CPUs, %s, %s; %d rounds of %v\n\n", runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH, runtime.Version(), s.rounds, s.each)
 	fmt.Fprintln(out, "| figure | target | CPU | ratio | spread | p50 | p99 | a second | RSS | failed | promised |")
