@@ -21,6 +21,9 @@ type engine struct {
 	lists  bool                           // the router goes by its list of models
 	die    func(t *testing.T, p *process) // as it does in life; it need not come back
 	quirks quirks
+
+	// computed is how many tokens of prompts were not in its cache, by its metrics.
+	computed func(figure func(name string) float64) float64
 }
 
 // series are names of its metrics.
@@ -50,9 +53,10 @@ func TestLlamaCpp(t *testing.T) {
 			waiting:   "llamacpp:requests_deferred",
 			generated: "llamacpp:tokens_predicted_total",
 		},
-		tells:  []string{"running", "waiting", "slots", "kv_tokens"},
-		die:    func(_ *testing.T, p *process) { p.kill() },
-		quirks: quirks{lastWords: `"code":"upstream_interrupted"`, countsOne: true, usageWithText: true, revives: true, distracted: true},
+		computed: func(figure func(name string) float64) float64 { return figure("llamacpp:prompt_tokens_total") },
+		tells:    []string{"running", "waiting", "slots", "kv_tokens"},
+		die:      func(_ *testing.T, p *process) { p.kill() },
+		quirks:   quirks{lastWords: `"code":"upstream_interrupted"`, countsOne: true, usageWithText: true, revives: true, distracted: true},
 	})
 }
 
@@ -80,6 +84,9 @@ func TestVLLM(t *testing.T) {
 			running:   "vllm:num_requests_running",
 			waiting:   "vllm:num_requests_waiting",
 			generated: "vllm:generation_tokens_total",
+		},
+		computed: func(figure func(name string) float64) float64 {
+			return figure("vllm:prefix_cache_queries_total") - figure("vllm:prefix_cache_hits_total")
 		},
 		tells:  []string{"running", "waiting", "kv_use"},
 		lists:  true,
@@ -109,6 +116,7 @@ func runChecks(t *testing.T, e *engine) {
 		{"errors", checkErrors},
 		{"many", checkMany},
 		{"connections", checkConnections},
+		{"affinity", checkAffinity},
 		{"cancel", checkCancel},
 		{"stall", checkStall},
 		{"death", checkDeath},

@@ -65,6 +65,8 @@ const healthChecks = "{path: /health, every: 500ms, timeout: 500ms, unhealthy: 2
 type world struct {
 	*engine
 	bin         string
+	python      string   // that has the engine
+	model       string   // file
 	chat, embed *process // of the engine; the same one where it does both
 	router      *process
 	admin       string // URL
@@ -74,9 +76,8 @@ type world struct {
 }
 
 func newWorld(t *testing.T, e *engine) *world {
-	w := &world{engine: e, bin: binary(t)}
-	python := install(t, e.name)
-	model := filepath.Join(t.TempDir(), "tiny."+e.form)
+	python, model := install(t, e.name), filepath.Join(t.TempDir(), "tiny."+e.form)
+	w := &world{engine: e, bin: binary(t), python: python, model: model}
 	command(t, python, "model.py", e.form, model)
 	w.chat = startEngine(t, e.name, e.env, func(host, port string) []string { return e.chat(python, model, host, port) })
 	w.embed = w.chat
