@@ -42,15 +42,19 @@ var (
 // that is away is not asked in a busy loop.
 const pause = 20 * time.Millisecond
 
-// work sends until end: every period, or at once where it is 0.
+// work sends until end: every period, or at once where it is 0. However late it
+// begins, it sends once.
 func (c *client) work(ctx context.Context, begin, end time.Time, period time.Duration) {
 	defer c.close()
-	for due := begin; ; {
+	for due := begin; due.Before(end); {
 		if !sleepUntil(ctx, due) {
 			return
 		}
 		from := time.Now()
-		if !from.Before(end) {
+		if !from.Before(end) && !due.Equal(begin) {
+			if period > 0 {
+				c.result.Unsent += int((end.Sub(due) + period - 1) / period)
+			}
 			return
 		}
 		if period > 0 && from.Sub(due) > time.Millisecond { // it was busy; else the timer was late, not the endpoint

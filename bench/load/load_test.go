@@ -76,12 +76,40 @@ func TestStreams(t *testing.T) {
 	assert.Positive(t, r.Requests())
 	assert.Equal(t, 3*r.Requests(), r.Events)
 	assert.Len(t, r.TTFT, r.Requests())
-	assert.Len(t, r.Gap, 2*r.Requests())
 	assert.GreaterOrEqual(t, r.TTFT[0], 2*time.Millisecond, "the first event is whole with its second piece")
 
 	r = run(t, Options{Stream: true, URL: serve(t, stream("data: 1\n\n"))})
 	assert.Zero(t, r.Requests())
 	assert.Equal(t, []string{errTorn.Error()}, keys(r.Failed))
+}
+
+// TestEvents: the first event is noted apart, then each read that brings some.
+func TestEvents(t *testing.T) {
+	f := func(first, gaps, events int, pieces ...string) {
+		t.Helper()
+		var readers []io.Reader
+		for _, p := range pieces {
+			readers = append(readers, strings.NewReader(p))
+		}
+		c := client{piece: make([]byte, 64)}
+		require.NoError(t, c.events(io.MultiReader(readers...), time.Now()))
+		assert.Equal(t, []int{first, gaps, events}, []int{len(c.result.TTFT), len(c.result.Gap), c.result.Events})
+	}
+	f(1, 2, 3, "data: 1\n", "\nda", "ta: 2\n\n", "data: [DO", "NE]\n", "\n")
+	f(1, 0, 3, "data: 1\n\ndata: 2\n\ndata: [DONE]\n\n")
+	f(1, 1, 3, "data: 1\n\ndata: 2\n\ndata: [DONE]\n", "\n")
+	f(1, 0, 1, strings.Split("data: [DONE]\n\n", "")...)
+	f(1, 2, 3, "data: "+strings.Repeat("long", 100)+"\n\n", "data: 2\n\n", "data: [DONE]\n\n")
+}
+
+// TestUnsent: what came due and could not be sent is told.
+func TestUnsent(t *testing.T) {
+	r := run(t, Options{Connections: 1, Rate: 100, Duration: 200 * time.Millisecond, URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(300 * time.Millisecond)
+		fmt.Fprint(w, "{}")
+	})})
+	assert.Equal(t, 1, r.Requests())
+	assert.Equal(t, 19, r.Unsent)
 }
 
 func TestFailures(t *testing.T) {

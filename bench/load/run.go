@@ -15,6 +15,7 @@ type Result struct {
 	TTFT    Times // of streams: to the first event
 	Gap     Times // of streams: between reads that brought events
 	Events  int   // of streams, with the one that says [DONE]
+	Unsent  int   // in an open loop: came due, and their connections were busy until the end
 
 	// Failed counts the requests that had no good answer, by why. Of very many
 	// reasons only some are told apart.
@@ -51,6 +52,7 @@ func (r *Result) merge(o *Result) {
 	r.TTFT = append(r.TTFT, o.TTFT...)
 	r.Gap = append(r.Gap, o.Gap...)
 	r.Events += o.Events
+	r.Unsent += o.Unsent
 	for why, n := range o.Failed {
 		if r.Failed == nil {
 			r.Failed = map[string]int{}

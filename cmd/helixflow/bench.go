@@ -103,6 +103,7 @@ func milliseconds(s float64) string { return fmt.Sprintf("%.2f ms", 1e3*s) }
 type benchReport struct {
 	Requests  int            `json:"requests"`
 	Failed    int            `json:"failed"`
+	Unsent    int            `json:"unsent"`
 	Reasons   map[string]int `json:"reasons"`
 	Elapsed   float64        `json:"elapsed_s"`
 	PerSecond float64        `json:"requests_per_second"`
@@ -114,7 +115,7 @@ type benchReport struct {
 
 func newBenchReport(r *load.Result) benchReport {
 	b := benchReport{
-		Requests: r.Requests(), Failed: r.Failures(), Reasons: r.Failed, Elapsed: r.Elapsed.Seconds(),
+		Requests: r.Requests(), Failed: r.Failures(), Unsent: r.Unsent, Reasons: r.Failed, Elapsed: r.Elapsed.Seconds(),
 		Latency: newQuantiles(r.Latency), TTFT: newQuantiles(r.TTFT), Gap: newQuantiles(r.Gap), Events: r.Events,
 	}
 	if b.Reasons == nil {
@@ -136,6 +137,9 @@ func printBench(out io.Writer, r *load.Result) error {
 		if line.times != nil {
 			fmt.Fprintf(w, "%s\t%s\n", line.name, line.times)
 		}
+	}
+	if b.Unsent > 0 {
+		fmt.Fprintf(w, "unsent\t%d\tcame due while all connections were busy: more of them (-c), or a lower rate\n", b.Unsent)
 	}
 	for _, why := range slices.Sorted(maps.Keys(r.Failed)) {
 		fmt.Fprintf(w, "failed\t%d\t%s\n", r.Failed[why], why)
