@@ -132,9 +132,11 @@ type Signals struct {
 	Known         map[string]float64 `json:"known"`
 	Missing       map[string]string  `json:"missing,omitempty"` // what it should tell and does not, and why
 	Restarts      uint32             `json:"restarts"`
-	Models        []string           `json:"models,omitempty"`         // that it lists, up to 100
-	Loaded        []string           `json:"loaded_models,omitempty"`  // of them, in memory, where that is known
-	ModelsProblem string             `json:"models_problem,omitempty"` // why its list is not read
+	Models        []string           `json:"models,omitempty"`           // that it lists, up to 100
+	Loaded        []string           `json:"loaded_models,omitempty"`    // of them, in memory, where that is known
+	ModelsProblem string             `json:"models_problem,omitempty"`   // why its list is not read
+	Adapters      []string           `json:"loaded_adapters,omitempty"`  // LoRA adapters in memory, as far as can be told, up to 100
+	Awaited       []string           `json:"awaited_adapters,omitempty"` // those that requests wait for
 }
 
 // Status is the router at one moment.

@@ -53,6 +53,16 @@ func (w *watcher) forgetAdapters() {
 	}
 }
 
+// adaptersKnown is what the backend told of adapters and is believed yet; nil when
+// there is nothing.
+func (w *watcher) adaptersKnown(now tick) *adapterList {
+	l := w.adapters.Load()
+	if l == nil || time.Duration(now)-time.Duration(w.adaptersAt.Load()) > adapterStale {
+		return nil
+	}
+	return l
+}
+
 // ask looks an adapter up.
 func (l *adapterList) ask(name string) (held, queued bool) {
 	return slices.Contains(l.held, name), slices.Contains(l.queued, name)
@@ -64,8 +74,8 @@ func (l *adapterList) ask(name string) (held, queued bool) {
 func (m *Members) Adapters(model string, now time.Time) (absent, queued balancer.Mask) {
 	at, known := m.pool.tick(now), false
 	for i, ep := range m.list {
-		l := ep.watch.adapters.Load()
-		if l == nil || time.Duration(at)-time.Duration(ep.watch.adaptersAt.Load()) > adapterStale {
+		l := ep.watch.adaptersKnown(at)
+		if l == nil {
 			continue
 		}
 		held, waits := l.ask(model)

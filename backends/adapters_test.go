@@ -41,6 +41,9 @@ func TestAdapters(t *testing.T) {
 		held("b", "a")
 		tell("c,a", "b")
 		held("c", "a")
+		shown := ep.Told(time.Now())
+		assert.Equal(t, []string{"c", "a"}, shown.Held)
+		assert.Equal(t, []string{"b"}, shown.Queued)
 		assert.True(t, queued("b"))
 		began++
 		tell("b", "a")
@@ -48,6 +51,7 @@ func TestAdapters(t *testing.T) {
 		e.says("/metrics", page("text/html", "<html>"))
 		w.wait(2 * adapterStale)
 		assert.False(t, queued("a"))
+		assert.Nil(t, ep.Told(time.Now()).Held)
 		tell("", "a")
 		w.wait(watchBackoff)
 		assert.True(t, queued("a"))

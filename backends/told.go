@@ -20,6 +20,8 @@ type Signals struct {
 	Served  []string // models, some of the first by name; nil when not known
 	Loaded  []string // those in memory
 	Lists   string   // why the lists of models are not read; empty if they are
+	Held    []string // LoRA adapters in memory, the last to be used first, up to shownModels; nil when not known
+	Queued  []string // those that requests wait for
 }
 
 // SignalValue is one of them.
@@ -62,6 +64,9 @@ func (ep *Endpoint) Told(now time.Time) *Signals {
 	}
 	if list := w.models.Load(); list != nil && now.Sub(list.at) <= listStale {
 		s.Served, s.Loaded = list.names(shownModels)
+	}
+	if list := w.adaptersKnown(ep.pool.tick(now)); list != nil {
+		s.Held, s.Queued = list.held[:min(len(list.held), shownModels)], list.queued[:min(len(list.queued), shownModels)]
 	}
 	return s
 }

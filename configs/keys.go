@@ -363,7 +363,7 @@ func redisKeys(c *Redis) object {
 
 func clusterKeys(c *Cluster) object {
 	return object{
-		{name: "routers", value: count{&c.Routers, 0, 1000}, doc: "How many routers there are, this one too. From 2 on, while it hears of no other one, it goes by homes: see docs/how-to/cluster.md.", restart: true},
+		{name: "routers", value: count{&c.Routers, 0, 1000}, doc: "How many routers there are, this one too. From 2 on, while it hears of no other one, it goes by homes: see docs/how-to/cluster.md. 0 is what the last hour has shown.", restart: true},
 		{name: "listen", value: text{&c.Listen}, doc: "Where other replicas connect, by TCP and UDP: host:port. By itself when empty.", restart: true},
 		{name: "advertise", value: text{&c.Advertise}, doc: "Where they reach this one: host:port; found out when empty.", restart: true},
 		{name: "peers", value: texts{&c.Peers, 0, "none"}, doc: "Some of the replicas, or all: host:port. A name stands for all its addresses, this one's too.", restart: true},

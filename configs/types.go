@@ -489,7 +489,7 @@ type Redis struct {
 // Cluster is how replicas of the router find each other. The zero value is a
 // router by itself.
 type Cluster struct {
-	Routers   int         // how many there are, this one too; 0 (default): nobody has said
+	Routers   int         // how many there are, this one too; 0 (default): as many as were heard of lately
 	Listen    string      // host:port, TCP and UDP; empty: by itself
 	Advertise string      // host:port at which others reach it; empty: found out
 	Peers     []string    // host:port

@@ -217,6 +217,7 @@ func signalsView(s *backends.Signals) *admin.Signals {
 	v := &admin.Signals{
 		Engine: s.Engine, Problem: s.Problem, Known: map[string]float64{}, Missing: map[string]string{},
 		Restarts: s.Began, Models: s.Served, Loaded: s.Loaded, ModelsProblem: s.Lists,
+		Adapters: s.Held, Awaited: s.Queued,
 	}
 	for _, value := range s.Values {
 		if value.Known {

@@ -28,6 +28,7 @@ const MaxPacket = 1200
 const (
 	rejoinEvery = 15 * time.Second // to look for peers that are not there
 	leaveWithin = time.Second
+	missedFor   = time.Hour // where nobody has said how many there are, who was there may be there still
 )
 
 // Options say who a node is and whom it looks for.
@@ -35,7 +36,7 @@ type Options struct {
 	Listen    string      // host:port, TCP and UDP; an empty host is every address
 	Advertise string      // host:port at which others reach it; empty: found out
 	Peers     []string    // host:port of some others, or of all; a name stands for all its addresses
-	Routers   int         // how many members there should be; 0: nobody has said
+	Routers   int         // how many members there should be; 0: nobody has said, and those that were there count for an hour
 	Secret    secret.Text // the same everywhere
 	Receive   func(packet []byte)
 	Alone     func(alone bool) // whether there should be others, and none is; told of each change, must not wait
@@ -60,6 +61,7 @@ type Node struct {
 	mu      sync.Mutex // guards the fields below, and calls of Alone
 	others  int        // members but this one
 	lacking bool       // some peer is no member
+	last    time.Time  // when there were others; zero: never
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
@@ -234,8 +236,18 @@ func (n *Node) changed(note func()) {
 	defer n.mu.Unlock()
 	note()
 	if n.options.Alone != nil {
-		n.options.Alone(n.others == 0 && (n.lacking || n.options.Routers > 1))
+		n.options.Alone(n.others == 0 && (n.lacking || n.expected(time.Now())))
 	}
+}
+
+// expected reports whether there should be other members, as far as that was said
+// or seen: who is not heard of any more may still serve, behind a network that is
+// cut. The lock is held.
+func (n *Node) expected(now time.Time) bool {
+	if n.options.Routers > 0 {
+		return n.options.Routers > 1
+	}
+	return !n.last.IsZero() && now.Sub(n.last) < missedFor
 }
 
 // watcher logs and counts who comes and goes.
@@ -246,7 +258,10 @@ func (w watcher) NotifyLeave(m *memberlist.Node)  { w.tell(m, -1, "a replica lef
 func (w watcher) NotifyUpdate(m *memberlist.Node) {}
 func (w watcher) tell(m *memberlist.Node, change int, what string) {
 	if m.Name != w.n.self {
-		w.n.changed(func() { w.n.others += change })
+		w.n.changed(func() {
+			w.n.others += change
+			w.n.last = time.Now()
+		})
 		w.n.options.Log.Info(what, "member", m.Name, "address", m.Address())
 	}
 }

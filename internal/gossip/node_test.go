@@ -159,8 +159,22 @@ func TestAlone(t *testing.T) {
 	other.Close()
 	until(oneAlone, true)
 
-	_, byItself := start(Options{})
-	assert.False(t, byItself(), "nobody else was ever spoken of")
+	found, foundAlone := start(Options{})
+	assert.False(t, foundAlone(), "nobody else was ever spoken of")
+	guest, _ := start(Options{Peers: []string{found.Address()}})
+	requireMembers(t, 2, found, guest)
+	assert.False(t, foundAlone())
+	guest.Close()
+	until(foundAlone, true) // there were two, and nobody has said that there is one now
+	found.changed(func() { found.last = found.last.Add(-missedFor) })
+	assert.False(t, foundAlone(), "that is long ago")
+	certain, certainAlone := start(Options{Routers: 1})
+	guest, _ = start(Options{Peers: []string{certain.Address()}})
+	requireMembers(t, 2, certain, guest)
+	guest.Close()
+	requireMembers(t, 1, certain)
+	assert.False(t, certainAlone(), "there is one, it was said")
+
 	_, lacking := start(Options{Peers: []string{other.Address()}})
 	assert.True(t, lacking(), "its peer is not there")
 }
