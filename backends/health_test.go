@@ -540,7 +540,7 @@ func TestAdoptionsUnderLoad(t *testing.T) {
 	}
 	for i := range 1000 {
 		if before := requests.Load(); i%10 == 0 { // the load must be one
-			require.Eventually(t, func() bool { return requests.Load() > before }, 10*time.Second, 10*time.Microsecond)
+			require.Eventually(t, func() bool { return requests.Load() > before }, 20*time.Second, 10*time.Microsecond)
 		}
 		next, list := compile(3 + i%3)
 		require.Same(t, first.list[0], list[0])

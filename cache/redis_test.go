@@ -71,17 +71,17 @@ func TestReplicas(t *testing.T) {
 		answer.Tenant = []string{"acme", "other"}[n%2]
 		a.Put(answer, time.Now())
 		k := answer.Key
-		require.Eventually(t, func() bool { return find(b, k) }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return find(b, k) }, 20*time.Second, time.Millisecond)
 	}
 	_, err := a.Purge(cache.Selection{Tenant: "acme"}, time.Now())
 	require.NoError(t, err)
 	acme, other := cachetest.Key("acme", 0), cachetest.Key("other", 1)
 	require.False(t, find(a, acme), "neither in memory nor in Redis")
-	require.Eventually(t, func() bool { return !find(b, acme) }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return !find(b, acme) }, 20*time.Second, 10*time.Millisecond)
 	assert.True(t, find(a, other))
 	assert.True(t, find(b, other))
 	late := replica(t, r.URL()) // one that starts later hears of it, too
-	require.Eventually(t, func() bool { return !find(late, acme) && find(late, other) }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return !find(late, acme) && find(late, other) }, 20*time.Second, 10*time.Millisecond)
 }
 
 // Values that are not what this router wrote for this key.
@@ -151,7 +151,7 @@ func BenchmarkShared(b *testing.B) {
 	b.Cleanup(s.Close)
 	k := cachetest.Key("acme", 1)
 	s.Put(cachetest.Answer(k, bytes.Repeat([]byte("words of an answer, "), 200), time.Now(), time.Hour), time.Now())
-	require.Eventually(b, func() bool { return s.Get(&k, time.Now()) != nil }, 10*time.Second, time.Millisecond)
+	require.Eventually(b, func() bool { return s.Get(&k, time.Now()) != nil }, 20*time.Second, time.Millisecond)
 	var took []time.Duration
 	late := 0
 	for b.Loop() {

@@ -46,7 +46,7 @@ func TestFlightMissed(t *testing.T) {
 		f.mu.Unlock()
 		second.ring()
 		w.followers(t, 1)
-		require.Eventually(t, func() bool { return s.asked.Load() == 2 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return s.asked.Load() == 2 }, 20*time.Second, time.Millisecond)
 		for range 2 * (len(pieces) - 1) {
 			s.steps <- struct{}{}
 		}

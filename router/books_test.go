@@ -57,7 +57,7 @@ func TestBooksOfEveryEnding(t *testing.T) {
 		booked := func(prefill bool) {
 			assert.Eventually(t, func() bool {
 				return l.InFlight() == 1 && l.KVTokens() > 0 && prefill == (l.PrefillTokens() > 0)
-			}, 5*time.Second, time.Millisecond, name)
+			}, 20*time.Second, time.Millisecond, name)
 		}
 		one := func(a *asked) bool { return answer(a, booked) }
 		script.Store(&one)
@@ -68,12 +68,12 @@ func TestBooksOfEveryEnding(t *testing.T) {
 			_, _ = io.ReadAll(bufio.NewReader(io.LimitReader(c, 1)))
 			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		}
-		require.Eventually(t, func() bool { return l.InFlight() == 0 || strings.HasPrefix(name, "left") }, 5*time.Second, time.Millisecond, name)
+		require.Eventually(t, func() bool { return l.InFlight() == 0 || strings.HasPrefix(name, "left") }, 20*time.Second, time.Millisecond, name)
 		if strings.HasPrefix(name, "left") {
-			require.Eventually(t, func() bool { return l.InFlight() == 1 }, 5*time.Second, time.Millisecond, name)
+			require.Eventually(t, func() bool { return l.InFlight() == 1 }, 20*time.Second, time.Millisecond, name)
 		}
 		_ = c.Close()
-		require.Eventually(t, func() bool { return l.InFlight() == 0 }, 5*time.Second, time.Millisecond, name)
+		require.Eventually(t, func() bool { return l.InFlight() == 0 }, 20*time.Second, time.Millisecond, name)
 		w.assertBooksEmpty(t)
 	}
 	f("served", false, func(a *asked, booked func(bool)) bool {
@@ -145,7 +145,7 @@ func TestBooksOfAnyHistory(t *testing.T) {
 		config = strings.Replace(config, "targets: [{pool: p}]", "targets: [{pool: p}, {pool: p, mirror: 30%}]", 1)
 		w := newWorld(t, config)
 		w.anyHistory(t)
-		require.Eventually(t, func() bool { return w.srv.mirrored.Load() == 0 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.srv.mirrored.Load() == 0 }, 20*time.Second, time.Millisecond)
 		w.assertBooksEmpty(t)
 		assert.NotContains(t, w.log.String(), "panic", name)
 		if pause > 0 {

@@ -90,13 +90,13 @@ func TestDrain(t *testing.T) {
 func TestDrainAnswersWhoHasJustCome(t *testing.T) {
 	w := newWorld(t, open("", newBackend(t, func(a *asked) bool { a.write(jsonAnswer(`{}`)); return true })))
 	c := w.dial(t)
-	require.Eventually(t, func() bool { return w.srv.open() == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.srv.open() == 1 }, 20*time.Second, time.Millisecond)
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		w.srv.Drain(t.Context(), 0, 5*time.Second)
 	}()
-	require.Eventually(t, w.srv.stopping.Load, time.Second, time.Millisecond)
+	require.Eventually(t, w.srv.stopping.Load, 20*time.Second, time.Millisecond)
 	_, err := io.WriteString(c, chat(simple))
 	require.NoError(t, err)
 	text, err := io.ReadAll(c)

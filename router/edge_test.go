@@ -30,7 +30,7 @@ func TestHeadOfModels(t *testing.T) {
 		assert.Equal(t, 200, resp.StatusCode)
 		assert.Positive(t, resp.ContentLength)
 	}
-	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 }
 
 // An HTTP/1.0 client reads the whole stream and nothing of its framing.

@@ -64,7 +64,7 @@ func (w *world) assertLanded(t testing.TB) {
 	assert.Empty(t, w.srv.flights.open)
 	c := w.srv.known.Load()
 	c.Purge(cache.Selection{}, time.Now())
-	assert.Eventually(t, func() bool { return c.Stats().Bytes == 0 }, 10*time.Second, time.Millisecond, "memory that nobody has")
+	assert.Eventually(t, func() bool { return c.Stats().Bytes == 0 }, 20*time.Second, time.Millisecond, "memory that nobody has")
 	assert.NotContains(t, w.log.String(), "panic")
 }
 
@@ -195,12 +195,12 @@ func TestFlightLeft(t *testing.T) {
 		w.followers(t, 1)
 		b, _ := w.send(t, chat(body))
 		w.followers(t, 2)
-		require.Eventually(t, func() bool { return s.asked.Load() == 2 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return s.asked.Load() == 2 }, 20*time.Second, time.Millisecond)
 		require.NoError(t, a.Close())
 		w.followers(t, 1)
 		assert.Zero(t, s.left.Load(), name)
 		require.NoError(t, b.Close())
-		require.Eventually(t, func() bool { return s.left.Load() == 1 }, 10*time.Second, time.Millisecond, name)
+		require.Eventually(t, func() bool { return s.left.Load() == 1 }, 20*time.Second, time.Millisecond, name)
 		w.assertLanded(t)
 		w.assertBooksEmpty(t)
 		assert.Contains(t, w.scrape(t), `code="499"`)
@@ -260,7 +260,7 @@ func TestFlightSlow(t *testing.T) {
 	}
 	_, alone := w.send(t, chat(zeroStream))
 	w.followers(t, 1)
-	require.Eventually(t, func() bool { return asks.Load() == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return asks.Load() == 2 }, 20*time.Second, time.Millisecond)
 	a = readAnswer(t, alone)
 	require.NoError(t, a.err)
 	assert.Equal(t, rounds*batch*len(event)+len(evFin+evDone), len(a.body))
@@ -335,7 +335,7 @@ func TestFlightApart(t *testing.T) {
 		_, c := w.send(t, chat(body, append(headers, "Authorization: Bearer "+key)...))
 		conns = append(conns, c)
 		asks += want
-		require.Eventually(t, func() bool { return s.asked.Load() == asks }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return s.asked.Load() == asks }, 20*time.Second, time.Millisecond)
 		w.followers(t, followers)
 	}
 	f(1, 1, keys[0], zero)
@@ -386,7 +386,7 @@ func TestFlightDrained(t *testing.T) {
 		require.Error(t, a.err)
 		assert.Contains(t, a.body, "shutting down")
 	}
-	require.Eventually(t, func() bool { return s.left.Load() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.left.Load() == 1 }, 20*time.Second, time.Millisecond)
 	w.assertLanded(t)
 }
 

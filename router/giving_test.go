@@ -30,7 +30,7 @@ func (w *world) holding(t *testing.T, n int, least int64) {
 			}
 		})
 		return held == n
-	}, 10*time.Second, time.Millisecond)
+	}, 20*time.Second, time.Millisecond)
 }
 
 // TestGiveUp: what holds most memory goes first, and no more than that takes: those

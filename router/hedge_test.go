@@ -272,9 +272,9 @@ func TestHedgeNeedsAnIdleBackend(t *testing.T) {
 	for i, body := range []string{long, long, streaming} {                                                 // each backend has a long one before the short one comes
 		_, err := io.WriteString(w.dial(t), chat(body))
 		require.NoError(t, err)
-		require.Eventually(t, func() bool { return count.Load() == int64(i+1) }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return count.Load() == int64(i+1) }, 20*time.Second, time.Millisecond)
 	}
-	require.Eventually(t, func() bool { return w.inFlight() == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.inFlight() == 0 }, 20*time.Second, time.Millisecond)
 	assert.EqualValues(t, 3, count.Load())
 	assert.Zero(t, w.hedges(t, "won")+w.hedges(t, "lost")+w.hedges(t, "failed"))
 	w.assertBooksEmpty(t)

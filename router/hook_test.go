@@ -516,7 +516,7 @@ func TestHookAndLimits(t *testing.T) {
 		backend := newBackend(t, func(a *asked) bool { a.write(jsonAnswer(`{"choices":[]` + usage + `}`)); return true })
 		w := newWorld(t, withLimits(hooked("", backend, newHook(t, says(reply))+", on_unseen: refuse, when: "+when)))
 		require.NotEqual(t, 200, w.ask(t, chat(`{"model":"m","messages":[],"max_tokens":500}`)).status)
-		require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 		for _, s := range w.limits.Scopes() {
 			if s.Level == admission.Model {
 				assert.Regexp(t, want, used(s), when+reply+usage)

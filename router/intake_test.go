@@ -200,7 +200,7 @@ func TestHalfABody(t *testing.T) {
 		require.NoError(t, err)
 		_ = c.Close()
 	}
-	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 2*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 	assert.Zero(t, reached.Load())
 }
 

@@ -76,7 +76,7 @@ func TestSettledOnEveryEnding(t *testing.T) {
 			} else {
 				_, _ = io.ReadAll(io.LimitReader(c, 200))
 			}
-			require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 			for _, s := range w.limits.Scopes() {
 				if s.Level == admission.Key {
 					continue
@@ -209,7 +209,7 @@ func TestConcurrentLimit(t *testing.T) {
 		}()
 	}
 	scope := w.limits.Scopes()[0]
-	require.Eventually(t, func() bool { return used(scope) == "concurrent 2" }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return used(scope) == "concurrent 2" }, 20*time.Second, time.Millisecond)
 	a := w.ask(t, chat(simple))
 	requireError(t, a, 429, "rate_limit_exceeded")
 	assert.Equal(t, "1", a.header.Get("Retry-After"))
@@ -217,7 +217,7 @@ func TestConcurrentLimit(t *testing.T) {
 	assert.Equal(t, 200, <-done)
 	assert.Equal(t, 200, <-done)
 	http.DefaultClient.CloseIdleConnections()
-	require.Eventually(t, func() bool { return used(scope) == "concurrent 0" }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return used(scope) == "concurrent 0" }, 20*time.Second, time.Millisecond)
 }
 
 func TestAppendDuration(t *testing.T) {

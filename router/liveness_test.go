@@ -97,7 +97,7 @@ func TestHangUp(t *testing.T) {
 				}
 				_ = c.Close()
 			}
-			require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 			assert.NotContains(t, w.log.String(), "backend failed", "%s: nobody but the client is to blame", phase)
 		}
 	}

@@ -260,7 +260,7 @@ func TestPassthroughIsCounted(t *testing.T) {
 			require.Equal(t, 200, readAnswer(t, br).status)
 		}
 	}
-	require.Eventually(t, func() bool { return s.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 	s.srv.SetAccess(nil)
 	require.NoError(t, log.Close())
 	text, err := os.ReadFile(path)

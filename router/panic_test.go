@@ -72,7 +72,7 @@ func TestPanicsEndOneRequestOnly(t *testing.T) {
 			require.NoError(t, err)
 			_, _ = io.Copy(io.Discard, c)
 		}
-		require.Eventually(t, func() bool { return w.srv.inflight.Load() == 1 && load.InFlight() == 1 }, time.Second, time.Millisecond,
+		require.Eventually(t, func() bool { return w.srv.inflight.Load() == 1 && load.InFlight() == 1 }, 20*time.Second, time.Millisecond,
 			"%s: %d in flight, %d on the backend", what, w.srv.inflight.Load(), load.InFlight())
 		assert.Contains(t, w.log.String(), "panic", what)
 	}
@@ -101,7 +101,7 @@ func TestPanicInTheBooks(t *testing.T) {
 	w.srv.Publish(whole)
 	assert.Equal(t, "{}", w.ask(t, chat(simple)).body)
 	assert.Contains(t, w.log.String(), "panic")
-	assert.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, time.Second, time.Millisecond, "requests in flight: a drain would wait for them")
+	assert.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond, "requests in flight: a drain would wait for them")
 	w.srv.inflight.Store(0)
 }
 

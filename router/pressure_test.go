@@ -105,7 +105,7 @@ func TestPressureLetsGoOfConnections(t *testing.T) {
 		})
 		return n
 	}
-	require.Eventually(t, func() bool { return idle() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return idle() == 1 }, 20*time.Second, time.Millisecond)
 	c.srv.SetPressure(pressure.Trim)
 	_, err = br.ReadByte()
 	require.ErrorIs(t, err, io.EOF)

@@ -68,7 +68,7 @@ models:
 		}
 		return n
 	}
-	require.Eventually(t, func() bool { return known() == 2 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return known() == 2 }, 20*time.Second, 5*time.Millisecond)
 	f := func(model string, wantA, wantB int64) {
 		t.Helper()
 		a.Store(0)
@@ -105,7 +105,7 @@ models:
 		e.name = snap.names[model]
 		return e.coldOf(&e.name.route.targets[0], time.Now())
 	}
-	require.Eventually(t, func() bool { return cold("cold").Has(0) }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return cold("cold").Has(0) }, 20*time.Second, 5*time.Millisecond)
 	assert.False(t, cold("warm").Has(0))
 	signals := &snap.pools[0].endpoints[0].Signals
 	f := func(body string, measured bool) {

@@ -148,7 +148,7 @@ func TestSlowReader(t *testing.T) {
 		still := now > 0 && now == last
 		last = now
 		return still
-	}, 10*time.Second, 100*time.Millisecond, "the backend is never held back")
+	}, 20*time.Second, 100*time.Millisecond, "the backend is never held back")
 	assert.Less(t, last, int64(40<<20))
 	resp, err := http.ReadResponse(bufio.NewReaderSize(c, 1<<20), nil)
 	require.NoError(t, err)

@@ -142,7 +142,7 @@ func (w *world) requireMetric(t testing.TB, line string) {
 // requireEnded waits until every websocket has ended, these ones so.
 func (w *world) requireEnded(t testing.TB, labels ...string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return w.srv.sockets.Load() == 0 && w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.srv.sockets.Load() == 0 && w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 	for _, l := range labels {
 		w.requireMetric(t, "helixflow_websockets_total{"+l)
 	}
@@ -333,7 +333,7 @@ func TestSocketDrain(t *testing.T) {
 		defer close(drained)
 		w.srv.Drain(t.Context(), 100*time.Millisecond, 400*time.Millisecond)
 	}()
-	require.Eventually(t, w.srv.draining.Load, time.Second, time.Millisecond)
+	require.Eventually(t, w.srv.draining.Load, 20*time.Second, time.Millisecond)
 	requireError(t, w.ask(t, upgrade(realtime)), 503, "draining")
 	var err error
 	for err == nil {
@@ -362,7 +362,7 @@ func TestSocketDrainStalled(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		return strings.Contains(w.scrapeNow(), `helixflow_websockets_open{endpoint="realtime"} 1`)
-	}, time.Second, time.Millisecond)
+	}, 20*time.Second, time.Millisecond)
 	began := time.Now()
 	w.srv.Drain(t.Context(), 0, 200*time.Millisecond)
 	assert.Less(t, time.Since(began), 3*time.Second)

@@ -177,7 +177,7 @@ func TestUploadErrors(t *testing.T) {
 	contentType, body, _ = formBody("fm", 3<<20)
 	f(contentType, body, false, 503, "upload_storage_full")
 	assert.Contains(t, w.log.String(), "server.max_spool")
-	assert.Eventually(t, func() bool { return w.srv.spooled.Load() == 0 }, time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return w.srv.spooled.Load() == 0 }, 20*time.Second, time.Millisecond)
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, left)

@@ -65,7 +65,7 @@ func (c *crowd) begin(t *testing.T, body string, headers ...string) (conn io.Clo
 
 func (c *crowd) waitFor(t *testing.T, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return int(c.lot().waiting.Load()) == n }, 5*time.Second, time.Millisecond, "waiting: %d", n)
+	require.Eventually(t, func() bool { return int(c.lot().waiting.Load()) == n }, 20*time.Second, time.Millisecond, "waiting: %d", n)
 }
 
 func TestQueueServesAll(t *testing.T) {
@@ -92,7 +92,7 @@ func TestQueueServesAll(t *testing.T) {
 	assert.Equal(t, uint64(4), counts.Served)
 	// Each of the four that waited was charged for its prompt of [] and 10 tokens of
 	// answer.
-	require.Eventually(t, func() bool { return c.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 	assert.Equal(t, 4*(1+2*10.), c.lot().queue.Served(&admission.Waiter{Class: admission.Default, Tenant: "all"}))
 	assert.Positive(t, counts.Waited)
 }
@@ -292,7 +292,7 @@ func TestQueueStress(t *testing.T) {
 	}
 	group.Wait()
 	assert.Equal(t, int32(callers*each), served.Load()+left.Load())
-	require.Eventually(t, func() bool { return w.lots.of("p").waiting.Load() == 0 && w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.lots.of("p").waiting.Load() == 0 && w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 	assert.LessOrEqual(t, most.Load(), int32(3+1), "one more while a connection that was left is closed")
 	assert.Zero(t, w.lots.of("p").queue.Len())
 }

@@ -102,7 +102,7 @@ func newWorld(t testing.TB, config string, opts ...func(*Options)) *world {
 // settled waits until every request is over, its account included.
 func (w *world) settled(t testing.TB) {
 	t.Helper()
-	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 5*time.Second, time.Millisecond, "requests in flight")
+	require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond, "requests in flight")
 }
 
 // scrape is the metrics of every request that was answered.

@@ -334,7 +334,7 @@ func (s *script) python(args []string) string {
 		}
 		return err == nil
 	}
-	require.Eventually(s, listens, 10*time.Second, 10*time.Millisecond, "python3 %s does not listen\n%s", strings.Join(args, " "), out)
+	require.Eventually(s, listens, 20*time.Second, 10*time.Millisecond, "python3 %s does not listen\n%s", strings.Join(args, " "), out)
 	return out.String()
 }
 
@@ -358,9 +358,9 @@ func (s *script) background(args []string, url string) (printed string, stop fun
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	}
-	require.Eventually(s, answers, 10*time.Second, 10*time.Millisecond, "helixflow %s does not answer\n%s", strings.Join(args, " "), out)
+	require.Eventually(s, answers, 20*time.Second, 10*time.Millisecond, "helixflow %s does not answer\n%s", strings.Join(args, " "), out)
 	if args[0] == "serve" { // ready is a moment before announced
-		require.Eventually(s, func() bool { return strings.Contains(out.String(), "HelixFlow serves") }, 5*time.Second, 5*time.Millisecond)
+		require.Eventually(s, func() bool { return strings.Contains(out.String(), "HelixFlow serves") }, 20*time.Second, 5*time.Millisecond)
 	}
 	return out.String(), stop
 }

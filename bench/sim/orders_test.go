@@ -79,7 +79,7 @@ func TestTroubleInTheMiddle(t *testing.T) {
 	_, body, err = read("sim:cut_after=1;", "")
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.False(t, json.Valid([]byte(body)))
-	require.Eventually(t, func() bool { return r.Stats().Aborted == 6 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.Stats().Aborted == 6 }, 20*time.Second, time.Millisecond)
 }
 
 func TestClientLeavingFreesItsBlocks(t *testing.T) {
@@ -107,13 +107,13 @@ func TestClientLeavingFreesItsBlocks(t *testing.T) {
 		if readFirst {
 			<-started
 		}
-		require.Eventually(t, func() bool { return r.Stats().BlocksUsed > 0 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return r.Stats().BlocksUsed > 0 }, 20*time.Second, time.Millisecond)
 		cancel()
 		<-ended
 		require.Eventually(t, func() bool {
 			st := r.Stats()
 			return st.BlocksUsed == 0 && st.Running == 0 && st.Open == 0 && st.Aborted == before.Aborted+1
-		}, 5*time.Second, time.Millisecond)
+		}, 20*time.Second, time.Millisecond)
 	}
 	prompt := strings.Repeat("many words ", 20)
 	f("/v1/chat/completions", chatJSON(prompt, `,"stream":true,"max_tokens":9000,"ignore_eos":true`), true)
@@ -148,7 +148,7 @@ func TestManyStreamsAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Eventually(t, func() bool { return r.Stats().Finished == 200 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.Stats().Finished == 200 }, 20*time.Second, time.Millisecond)
 	st := r.Stats()
 	require.Zero(t, st.Running+st.Waiting+st.BlocksUsed)
 }

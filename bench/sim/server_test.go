@@ -420,7 +420,7 @@ func TestMetricsAndStats(t *testing.T) {
 	require.NoError(t, err)
 	_, _ = io.Copy(io.Discard, resp.Body)
 	require.NoError(t, resp.Body.Close())
-	require.Eventually(t, func() bool { return r.Stats().Finished == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.Stats().Finished == 1 }, 20*time.Second, time.Millisecond)
 
 	_, page := get(t, r, c, "/metrics")
 	for _, want := range []string{

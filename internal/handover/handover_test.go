@@ -178,7 +178,7 @@ func TestHostileTakers(t *testing.T) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			return h.taker == nil
-		}, time.Second, time.Millisecond)
+		}, 20*time.Second, time.Millisecond)
 	}
 	ask, commit := string(appendFrame(nil, kindAsk, "")), string(appendFrame(nil, kindCommit, ""))
 	f("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "does not speak this protocol")
@@ -201,7 +201,7 @@ func TestHostileTakers(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := Take(path, time.Second)
 		return err != nil
-	}, time.Second, time.Millisecond)
+	}, 20*time.Second, time.Millisecond)
 	require.Eventually(t, func() bool {
 		taken, err := Take(path, time.Second)
 		if err == nil {

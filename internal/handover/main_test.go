@@ -195,7 +195,7 @@ func unchanged(t *testing.T, do func()) {
 	t.Helper()
 	before := descriptors(t)
 	do()
-	require.Eventually(t, func() bool { return descriptors(t) <= before }, 2*time.Second, 5*time.Millisecond, "descriptors were left open")
+	require.Eventually(t, func() bool { return descriptors(t) <= before }, 20*time.Second, 5*time.Millisecond, "descriptors were left open")
 }
 
 func listen(t *testing.T) net.Listener {

@@ -86,7 +86,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	now := start(t, "router", path)
 	c := call("http://"+now.address, perSecond)
 	for i := range upgrades {
-		require.Eventually(t, func() bool { return c.answered(now.Process.Pid) >= each }, 10*time.Second, 5*time.Millisecond,
+		require.Eventually(t, func() bool { return c.answered(now.Process.Pid) >= each }, 20*time.Second, 5*time.Millisecond,
 			"process %d does not serve", i)
 		next := start(t, "router", path)
 		require.Equal(t, now.address, next.address)
@@ -94,7 +94,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 		require.NoError(t, now.err, "the old process ends well")
 		now = next
 	}
-	require.Eventually(t, func() bool { return c.answered(now.Process.Pid) >= each }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return c.answered(now.Process.Pid) >= each }, 20*time.Second, 5*time.Millisecond)
 	close(c.stop)
 	c.done.Wait()
 	total := 0
@@ -172,5 +172,5 @@ func TestOldProcessHangsAtCommit(t *testing.T) {
 			again.Abort()
 		}
 		return err == nil
-	}, 2*time.Second, 5*time.Millisecond)
+	}, 20*time.Second, 5*time.Millisecond)
 }

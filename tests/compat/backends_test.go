@@ -48,7 +48,7 @@ func (w *world) judge(t *testing.T, before counts, o Order, want Want) {
 		assert.Eventually(t, func() bool {
 			now := w.count(t)
 			return now.Aborted == before.Aborted+1 && now.Running == 0
-		}, time.Second, 5*time.Millisecond, "the engine does not know that the client left")
+		}, 20*time.Second, 5*time.Millisecond, "the engine does not know that the client left")
 	}
 	if want.Received > 0 || want.Status > 0 {
 		assert.Equal(t, want.Received, w.count(t).Received-before.Received, "requests that reached the engine")

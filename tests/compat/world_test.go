@@ -144,7 +144,7 @@ func (w *world) serve(config string, env ...string) (router, admin string) {
 			return false
 		}
 		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
-	}, 10*time.Second, 10*time.Millisecond, "the router is not ready")
+	}, 20*time.Second, 10*time.Millisecond, "the router is not ready")
 	return router, admin
 }
 

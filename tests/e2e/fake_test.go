@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,8 @@ func (w *world) fake(ts *testscript.TestScript, _ bool, args []string) {
 		f.Down(reset)
 	case "up":
 		ts.Check(f.Up())
+	case "resume":
+		f.Resume()
 	case "forget":
 		f.Forget()
 	case "expect":
@@ -51,7 +54,7 @@ func (w *world) fake(ts *testscript.TestScript, _ bool, args []string) {
 			fakeExpect(ts, f, claim)
 		}
 	case "last":
-		requests := f.Requests()
+		requests := asked(f)
 		if len(requests) <= back {
 			ts.Fatalf("fake %s saw %d requests", args[0], len(requests))
 		}
@@ -112,15 +115,29 @@ func fakeExpect(ts *testscript.TestScript, f *fakellm.Server, claim string) {
 	}
 }
 
+// asked are the requests of clients: a router reads an engine's state besides,
+// whenever it likes.
+func asked(f *fakellm.Server) []fakellm.Request {
+	return slices.DeleteFunc(f.Requests(), func(r fakellm.Request) bool {
+		return r.Method == "GET" && (r.Path == "/metrics" || r.Path == "/health" || r.Path == "/v1/models")
+	})
+}
+
 func count(ts *testscript.TestScript, f *fakellm.Server, what string) int {
 	n := 0
 	switch what {
 	case "requests":
-		return len(f.Requests())
+		return len(asked(f))
 	case "queued":
 		return f.Queued()
 	case "conns":
 		return len(f.Conns())
+	case "used": // connections that a client's request came on
+		used := map[int]bool{}
+		for _, r := range asked(f) {
+			used[r.Conn] = true
+		}
+		return len(used)
 	case "open":
 		for _, c := range f.Conns() {
 			if c.Closed.IsZero() {

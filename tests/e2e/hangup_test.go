@@ -65,16 +65,27 @@ func (w *world) hangup(ts *testscript.TestScript, _ bool, args []string) {
 		t.client.close()
 		w.stranger(ts, addr, overTLS)
 	}
+	told(ts, args[0]+" "+how, within, took)
+}
+
+// lost is how long no backend may work on for a client that has left: a router
+// that missed it goes on for ever.
+const lost = 5 * time.Second
+
+// told wants three quarters of the backends told in time, and none of them never:
+// a machine with other work stops any process for longer than the router takes.
+func told(ts *testscript.TestScript, what string, within time.Duration, took []time.Duration) {
 	slices.Sort(took)
+	n := len(took)
 	late := 0
 	for _, d := range took {
 		if d > within {
 			late++
 		}
 	}
-	fmt.Fprintf(ts.Stdout(), "%s %s: %d of %d within %v; median %v, longest %v\n",
-		args[0], how, n-late, n, within, took[n/2].Round(time.Microsecond), took[n-1].Round(time.Microsecond))
-	if late > 0 {
+	fmt.Fprintf(ts.Stdout(), "%s: %d of %d within %v; median %v, longest %v\n",
+		what, n-late, n, within, took[n/2].Round(time.Microsecond), took[n-1].Round(time.Microsecond))
+	if late > n/4 || took[n-1] > max(lost, within) {
 		ts.Fatalf("%d of %d left late: %v", late, n, took)
 	}
 }

@@ -88,7 +88,7 @@ func (w *world) router(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(get(ts, w.routers, args[0]).cmd.Process.Signal(get(ts, signals, args[1])))
 	case "unready":
 		p := get(ts, w.routers, flags(ts, args, 1, false, nil)[0])
-		if !eventually(time.Second, func() bool { return !p.ready() }) {
+		if !eventually(patience, func() bool { return !p.ready() }) {
 			ts.Fatalf("the router still says it is ready")
 		}
 	case "wait":

@@ -13,7 +13,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -205,15 +204,5 @@ func (w *world) wsHangup(ts *testscript.TestScript, args []string) {
 		took = append(took, left.Sub(began))
 		cancel()
 	}
-	slices.Sort(took)
-	late := 0
-	for _, d := range took {
-		if d > within {
-			late++
-		}
-	}
-	fmt.Fprintf(ts.Stdout(), "%s: %d of %d within %v; median %v, longest %v\n", how, n-late, n, within, took[n/2].Round(time.Microsecond), took[n-1].Round(time.Microsecond))
-	if late > 0 {
-		ts.Fatalf("%d of %d left late: %v", late, n, took)
-	}
+	told(ts, how, within, took)
 }

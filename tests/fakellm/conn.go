@@ -112,6 +112,7 @@ func (c *conn) read() {
 		c.server.note(func() {
 			r.ID = len(c.server.record.requests) + 1
 			r.Conn = c.seen.ID
+			r.resumed = c.server.resume
 			c.seen.Requests++
 			c.server.record.requests = append(c.server.record.requests, r)
 		})
@@ -206,14 +207,20 @@ func (c *conn) act(r *Request, f Fault) bool {
 		c.close(f.Do == Reset)
 		return false
 	}
+	var resumed chan struct{} // of a greeting: never
 	if r != nil {
 		c.server.note(func() { r.Stalled = time.Now() })
+		resumed = r.resumed
 	}
 	if f.For > 0 {
 		return c.wait(f.For)
 	}
-	<-c.gone
-	return false
+	select {
+	case <-resumed:
+		return true
+	case <-c.gone:
+		return false
+	}
 }
 
 // wait passes the time; false says the connection is over.

@@ -17,6 +17,7 @@ import (
 //	POST /queue      queue the script in the body
 //	POST /forget     empty the record
 //	POST /down       refuse connections, close the open ones (?reset=1: with RST)
+//	POST /resume     let what stalls go on
 //	POST /up         listen again
 func (s *Server) Control() http.Handler {
 	mux := http.NewServeMux()
@@ -25,6 +26,7 @@ func (s *Server) Control() http.Handler {
 	mux.HandleFunc("POST /queue", s.handleQueue)
 	mux.HandleFunc("POST /forget", func(http.ResponseWriter, *http.Request) { s.Forget() })
 	mux.HandleFunc("POST /down", func(_ http.ResponseWriter, r *http.Request) { s.Down(r.FormValue("reset") != "") })
+	mux.HandleFunc("POST /resume", func(http.ResponseWriter, *http.Request) { s.Resume() })
 	mux.HandleFunc("POST /up", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.Up(); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

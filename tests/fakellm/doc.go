@@ -29,6 +29,7 @@
 //	reset@P close@P stall@P stall=D@P           a fault at a point of the answer
 //	times=N                                     (queue only) the same for N requests
 //
+// a stall without a time lasts until the peer leaves, or until [Server.Resume],
 // and a point is one of
 //
 //	accept      when the connection is accepted (queue only)

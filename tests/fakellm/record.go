@@ -26,6 +26,8 @@ type Request struct {
 	Finished time.Time `json:"finished"` // the answer was written to its end, or to its scripted cut
 	Left     time.Time `json:"left"`     // the peer left before that
 	LeftBy   string    `json:"left_by"`  // "eof", "reset" or ""
+
+	resumed chan struct{} // closed by Resume
 }
 
 // Open reports whether the answer is still being given.
@@ -92,6 +94,15 @@ func (s *Server) Forget() {
 		}
 		s.record.conns = kept
 	})
+}
+
+// Resume lets the requests that have arrived go on where they stall for ever, or
+// pass when they come there.
+func (s *Server) Resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.resume)
+	s.resume = make(chan struct{})
 }
 
 // Wait returns the first request for which ok holds, waiting for it until ctx

@@ -34,7 +34,7 @@ const (
 // Fault is an action at a point of the answer.
 type Fault struct {
 	Do  Action
-	For time.Duration // of a Stall; 0 is until the peer leaves
+	For time.Duration // of a Stall; 0 is until the peer leaves, or Resume
 	At  Point
 }
 

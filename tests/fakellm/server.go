@@ -30,6 +30,7 @@ type Server struct {
 	listener *net.TCPListener
 	live     map[*conn]struct{}
 	queue    []Script
+	resume   chan struct{} // of the requests to come: closed and replaced by Resume
 	record   record
 }
 
@@ -38,7 +39,7 @@ func Start(o Options) (*Server, error) {
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1:0"
 	}
-	s := &Server{options: o, addr: o.Addr, live: map[*conn]struct{}{}}
+	s := &Server{options: o, addr: o.Addr, live: map[*conn]struct{}{}, resume: make(chan struct{})}
 	s.record.changed = make(chan struct{})
 	if err := s.Up(); err != nil {
 		return nil, err
