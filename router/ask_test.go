@@ -209,7 +209,7 @@ func TestHookAndHangUp(t *testing.T) {
 			began := time.Now()
 			require.NoError(t, c.Close())
 			<-left
-			assert.Less(t, time.Since(began), 2*time.Second)
+			assert.Less(t, time.Since(began), 20*time.Second, "a question may take a minute")
 			require.Eventually(t, func() bool { return w.srv.inflight.Load() == 0 }, 20*time.Second, time.Millisecond)
 			assert.Equal(t, map[string]int32{"before": 0, "after": 1}[when], tries.Load())
 		}

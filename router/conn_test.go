@@ -184,8 +184,8 @@ func TestDrainClosesIdleConnections(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	w.srv.Drain(t.Context(), 0, 2*time.Second)
-	assert.Less(t, time.Since(began), 1500*time.Millisecond, "the limit is 2 s")
+	w.srv.Drain(t.Context(), 0, time.Minute)
+	assert.Less(t, time.Since(began), 30*time.Second, "the limit is a minute")
 	for i, br := range conns {
 		_, err := br.ReadByte()
 		assert.Error(t, err, "connection %d is open", i)

@@ -220,7 +220,7 @@ func TestIdempotencyKeyAndKeepalive(t *testing.T) {
 	c, url := newCounted(t)
 	drips := func(a *asked) bool {
 		a.write(sseHead + chunkOf(ev1))
-		<-time.After(120 * time.Millisecond)
+		<-time.After(500 * time.Millisecond)
 		a.write(chunkOf(evFin+evDone) + lastChunk)
 		return true
 	}

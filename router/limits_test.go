@@ -46,7 +46,14 @@ func TestSettledOnEveryEnding(t *testing.T) {
 	const unary = `{"id":"x","choices":[],"usage":{"prompt_tokens":100,"completion_tokens":10,"total_tokens":110,"prompt_tokens_details":{"cached_tokens":40}}}`
 	type script func(a *asked) bool
 	var reply atomic.Pointer[script] // what the backend does now
-	url := newBackend(t, func(a *asked) bool { return (*reply.Load())(a) })
+	came := make(chan struct{}, 1)
+	url := newBackend(t, func(a *asked) bool {
+		select {
+		case came <- struct{}{}:
+		default:
+		}
+		return (*reply.Load())(a)
+	})
 	answer := func(text string) func(a *asked) bool {
 		return func(a *asked) bool { a.write(text); return true }
 	}
@@ -60,18 +67,22 @@ func TestSettledOnEveryEnding(t *testing.T) {
 	)
 	f := func(name, path, body string, backend script, want string) {
 		t.Run(name, func(t *testing.T) {
-			config := strings.ReplaceAll(withLimits(open("first_token: 300ms, idle: 300ms", url)), "tokens_per_day: 1000M", "tokens_per_day: 10k")
+			firstToken, headers := "300ms", []string(nil)
+			if name == "impatient client" {
+				firstToken, headers = "20s", []string{"X-Stainless-Read-Timeout: 1"}
+			}
+			config := strings.ReplaceAll(withLimits(open("idle: 300ms, first_token: "+firstToken, url)), "tokens_per_day: 1000M", "tokens_per_day: 10k")
 			w := newWorld(t, strings.Replace(config, "balance: round_robin", "ejection: off\n    health: off", 1))
 			reply.Store(&backend)
 			c := w.dial(t)
-			headers := []string(nil)
-			if name == "impatient client" {
-				headers = append(headers, "X-Stainless-Read-Timeout: 0.1")
+			select {
+			case <-came: // by the one before
+			default:
 			}
 			_, err := io.WriteString(c, postTo(path, body, headers...))
 			require.NoError(t, err)
 			if name == "client leaves" {
-				time.Sleep(50 * time.Millisecond)
+				<-came
 				require.NoError(t, c.Close())
 			} else {
 				_, _ = io.ReadAll(io.LimitReader(c, 200))

@@ -275,15 +275,24 @@ func TestCacheAtOnce(t *testing.T) {
 func TestCachePace(t *testing.T) {
 	c, url := newCounted(t)
 	const gap = 150 * time.Millisecond
+	read := make(chan struct{})
 	script := func(a *asked) bool {
 		a.write(sseHead + chunkOf(ev1))
+		<-read // the gap begins when the router has the first half
 		time.Sleep(gap)
 		a.write(chunkOf(ev2) + chunkOf(evFin) + chunkOf(evUse) + chunkOf(evDone) + lastChunk)
 		return true
 	}
 	c.script.Store(&script)
 	w := newWorld(t, remembering(url, ", replay: original"))
-	first := w.ask(t, chat(zeroStream))
+	conn := w.dial(t)
+	_, err := io.WriteString(conn, chat(zeroStream))
+	require.NoError(t, err)
+	br := bufio.NewReader(conn)
+	_, err = br.Peek(len("HTTP/1.1 200 OK"))
+	require.NoError(t, err)
+	close(read)
+	first := readAnswer(t, br)
 	began := time.Now()
 	second := w.ask(t, chat(zeroStream))
 	assert.Equal(t, "hit", second.header.Get(cachedHeader))

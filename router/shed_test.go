@@ -105,7 +105,7 @@ func TestShedByClass(t *testing.T) {
 		waiting = []<-chan answer{waiting[0], waiting[2]}
 	case out = <-waiting[2]:
 		waiting = waiting[:2]
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("nobody made way")
 	}
 	requireReason(t, out, 429, "overloaded", "priority")

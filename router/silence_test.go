@@ -63,12 +63,12 @@ func requireTook(t testing.TB, began time.Time, want time.Duration) {
 	t.Helper()
 	took := time.Since(began)
 	require.GreaterOrEqual(t, took, want-want/8)
-	require.Less(t, took, want+4*time.Second)
+	require.Less(t, took, want+15*time.Second)
 }
 
 // A drip never ends a stream by idleness, and ends at the total.
 func TestDripIsNoStall(t *testing.T) {
-	w := newWorld(t, open("idle: 100ms, total: 400ms, keepalive: 0s", newBackend(t, func(a *asked) bool {
+	w := newWorld(t, open("idle: 1s, total: 2500ms, keepalive: 0s", newBackend(t, func(a *asked) bool {
 		a.write(sseHead + chunkOf(ev1))
 		for {
 			select {
@@ -81,20 +81,21 @@ func TestDripIsNoStall(t *testing.T) {
 	})))
 	began := time.Now()
 	a := w.ask(t, chat(streaming))
-	requireTook(t, began, 400*time.Millisecond)
+	requireTook(t, began, 2500*time.Millisecond)
 	assert.ErrorIs(t, a.err, io.ErrUnexpectedEOF)
 	assert.Equal(t, ev1+strings.Repeat(ev2, strings.Count(a.body, ev2))+stallFrame, a.body)
 	assert.Positive(t, strings.Count(a.body, ev2))
 }
 
 func TestKeepAliveComments(t *testing.T) {
+	const gap = 500 * time.Millisecond
 	f := func(keepalive string, pieces []string, least, most int) {
 		t.Helper()
 		w := newWorld(t, open("keepalive: "+keepalive, newBackend(t, func(a *asked) bool {
 			a.write(sseHead)
 			for i, p := range pieces {
 				if i > 0 {
-					<-time.After(220 * time.Millisecond)
+					<-time.After(gap)
 				}
 				a.write(chunkOf(p))
 			}
@@ -104,7 +105,7 @@ func TestKeepAliveComments(t *testing.T) {
 		began := time.Now()
 		a := w.ask(t, chat(streaming))
 		require.NoError(t, a.err)
-		busy := int((time.Since(began) - 220*time.Millisecond*time.Duration(len(pieces)-1)) / (40 * time.Millisecond))
+		busy := int((time.Since(began) - gap*time.Duration(len(pieces)-1)) / (40 * time.Millisecond))
 		comments := strings.Count(a.body, ": keep-alive\n\n")
 		assert.Equal(t, strings.Join(pieces, ""), strings.ReplaceAll(a.body, ": keep-alive\n\n", ""))
 		for block := range strings.SplitSeq(strings.TrimSuffix(a.body, "\n\n"), "\n\n") {
@@ -114,9 +115,9 @@ func TestKeepAliveComments(t *testing.T) {
 		assert.LessOrEqual(t, comments, most+busy)
 	}
 	end := evFin + evDone
-	f("50ms", []string{ev1, ev2, end}, 6, 8)
-	f("50ms", []string{ev1 + ev2[:30], ev2[30:] + end}, 3, 4)
-	f("3s", []string{ev1, ev2, end}, 0, 0)
+	f("50ms", []string{ev1, ev2, end}, 6, 20)
+	f("50ms", []string{ev1 + ev2[:30], ev2[30:] + end}, 3, 10)
+	f("10s", []string{ev1, ev2, end}, 0, 0)
 	f("0s", []string{ev1, end}, 0, 0)
 }
 
@@ -255,12 +256,12 @@ func TestNothingBehindTheLastWord(t *testing.T) {
 	})))
 	began := time.Now()
 	a := w.ask(t, chat(streaming))
-	assert.Less(t, time.Since(began), 2*time.Second)
+	assert.Less(t, time.Since(began), 10*time.Second, "idle is 30 s")
 	require.NoError(t, a.err)
 	assert.Equal(t, ev1+evFin+evDone, a.body)
 	select {
 	case <-left:
-	case <-time.After(time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("the connection was kept")
 	}
 }

@@ -288,7 +288,7 @@ func TestSocketHangUp(t *testing.T) {
 }
 
 func TestSocketBounds(t *testing.T) {
-	w := newWorld(t, sockets("idle: 1s, max: 1", socketBackend(t, nil, echo)))
+	w := newWorld(t, sockets("idle: 3s, max: 1", socketBackend(t, nil, echo)))
 	c, _ := w.socket(t, realtime, nil)
 	requireEcho(t, c)
 	a := w.ask(t, upgrade(realtime))
@@ -297,7 +297,7 @@ func TestSocketBounds(t *testing.T) {
 	began := time.Now()
 	_, _, err := c.Read(within(t))
 	assertClosed(t, err, websocket.StatusGoingAway, "silent for too long")
-	assert.Greater(t, time.Since(began), 800*time.Millisecond)
+	assert.Greater(t, time.Since(began), time.Second)
 	w.requireEnded(t, `endpoint="realtime",end="idle"`)
 
 	w = newWorld(t, sockets("total: 1s", socketBackend(t, nil, echo)))
@@ -331,7 +331,7 @@ func TestSocketDrain(t *testing.T) {
 	began := time.Now()
 	go func() {
 		defer close(drained)
-		w.srv.Drain(t.Context(), 100*time.Millisecond, 400*time.Millisecond)
+		w.srv.Drain(t.Context(), 100*time.Millisecond, 3*time.Second)
 	}()
 	require.Eventually(t, w.srv.draining.Load, 20*time.Second, time.Millisecond)
 	requireError(t, w.ask(t, upgrade(realtime)), 503, "draining")
@@ -342,7 +342,7 @@ func TestSocketDrain(t *testing.T) {
 	assertClosed(t, err, websocket.StatusGoingAway, "going away")
 	_, _, err = quiet.Read(within(t))
 	assertClosed(t, err, websocket.StatusGoingAway, "going away")
-	assert.Greater(t, time.Since(began), 300*time.Millisecond, "what is open lives until drain_timeout")
+	assert.Greater(t, time.Since(began), 2500*time.Millisecond, "what is open lives until drain_timeout")
 	for range 2 {
 		assertClosed(t, <-heard, websocket.StatusGoingAway, "going away")
 	}
@@ -365,7 +365,7 @@ func TestSocketDrainStalled(t *testing.T) {
 	}, 20*time.Second, time.Millisecond)
 	began := time.Now()
 	w.srv.Drain(t.Context(), 0, 200*time.Millisecond)
-	assert.Less(t, time.Since(began), 3*time.Second)
+	assert.Less(t, time.Since(began), 20*time.Second)
 	w.requireEnded(t, `endpoint="realtime",end="drain"`)
 }
 
