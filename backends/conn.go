@@ -68,6 +68,24 @@ func (c *Conn) peekBy(now time.Time, wait time.Duration) error {
 	return err
 }
 
+// write writes b at once, and returns when. A connection that has served before
+// is looked at first: see errUnasked. It may wait for the answer too, up to the
+// read deadline; whether one has come is for the next read to say.
+func (c *Conn) write(b []byte) (at time.Time, err error) {
+	if c.answers > 0 && c.peek != nil {
+		n, at, looked, silent := c.peek.write(b)
+		switch {
+		case looked && !silent:
+			return at, errUnasked
+		case n == len(b):
+			return at, nil
+		}
+		b = b[n:] // whatever kept it from writing more, Write will wait for it or say it
+	}
+	_, err = c.nc.Write(b)
+	return time.Now(), err
+}
+
 // grow gives c a read buffer for a large head; it reports false if it has one.
 func (c *Conn) grow() bool {
 	if c.br.Size() >= maxHead {

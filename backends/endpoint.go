@@ -199,22 +199,9 @@ func (ep *Endpoint) certificateEnd() time.Time {
 	return time.Time{}
 }
 
-// take pops the connection used last, or nil. It is looked at first: bytes that
-// came unasked must not be taken for the next answer, which may be another
-// caller's, and a closed one need not be tried.
+// take takes the connection used last off the stack, or nil. What has been idle
+// too long is left to the sweep.
 func (ep *Endpoint) take(now time.Time) *Conn {
-	for {
-		c := ep.pop(now)
-		if c == nil || c.peek.silent() {
-			return c
-		}
-		c.close()
-	}
-}
-
-// pop takes the connection used last off the stack. What has been idle too long
-// is left to the sweep.
-func (ep *Endpoint) pop(now time.Time) *Conn {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	n := len(ep.idle)

@@ -54,7 +54,10 @@ func isTimeout(err error) bool {
 }
 
 var (
-	errGone     = errors.New("the client left")
+	errGone = errors.New("the client left")
+	// Bytes that came unasked must not be taken for the next answer, which may be
+	// another caller's; and a connection that was closed need not be tried.
+	errUnasked  = errors.New("the connection was closed, or said something unasked")
 	errHeadSize = fmt.Errorf("its head is above %d bytes", maxHead)
 	errHead     = errors.New("its head is malformed")
 	errInterim  = errors.New("too many interim (1xx) answers")

@@ -72,7 +72,7 @@ func (l *Lease) RoundTrip(o *Outgoing, head *fasthttp.ResponseHeader) error {
 	if o.Stream == nil && !o.Once { // what can be sent once goes never on a connection that may be dead
 		c = l.ep.take(now)
 	}
-	if c != nil {
+	for c != nil {
 		if !o.Hangup.Arm(c) {
 			c.close()
 			return &Failure{Phase: PhaseConnect, Gone: true, Backend: l.ep.url, Err: errGone}
@@ -81,11 +81,16 @@ func (l *Lease) RoundTrip(o *Outgoing, head *fasthttp.ResponseHeader) error {
 		if f == nil {
 			return nil
 		}
+		if f.Err == errUnasked { // nothing was sent
+			c = l.ep.take(now)
+			continue
+		}
 		if !stale(f) {
 			return f
 		}
 		now = time.Now()
 		l.ep.dropIdle(now)
+		break
 	}
 	c, err := l.ep.dial(o, now)
 	if err != nil {
@@ -111,8 +116,9 @@ func stale(f *Failure) bool {
 func (l *Lease) exchange(c *Conn, o *Outgoing, head *fasthttp.ResponseHeader, now time.Time) *Failure {
 	l.conn, l.armed = c, true
 	phase := PhaseSend
-	err := l.ep.send(c, o)
-	l.Sent = time.Now()
+	_ = c.readBy(now, o.patience(now)) // the wait for the answer may begin in send
+	sent, err := l.ep.send(c, o)
+	l.Sent = sent
 	if err == nil {
 		phase, err = l.readHead(o, head)
 	} else if mayHaveAnswered(err, o) && answersAnyway(c, l.Sent) {
@@ -137,7 +143,7 @@ func (l *Lease) exchange(c *Conn, o *Outgoing, head *fasthttp.ResponseHeader, no
 
 // mayHaveAnswered reports whether a failed write is worth a look for an answer.
 func mayHaveAnswered(err error, o *Outgoing) bool {
-	if _, ok := err.(askerError); ok {
+	if _, ok := err.(askerError); ok || err == errUnasked {
 		return false
 	}
 	return o.Stream != nil || !isTimeout(err)
@@ -189,17 +195,13 @@ func (l *Lease) readHead(o *Outgoing, head *fasthttp.ResponseHeader) (Phase, err
 
 // await waits for the answer's first byte.
 func (l *Lease) await(o *Outgoing) error {
-	wait := o.FirstByte
-	if !o.Deadline.IsZero() {
-		wait = min(wait, o.Deadline.Sub(l.Sent))
-	}
-	if o.OnLate != nil && o.Late < wait {
-		if err := l.conn.peekBy(l.Sent, o.Late); err == nil || !isTimeout(err) {
+	if wait := o.patience(l.Sent); o.OnLate != nil && o.Late == wait {
+		if err := l.conn.peekBy(l.Sent, wait); err == nil || !isTimeout(err) {
 			return err
 		}
 		o.TellLate()
 	}
-	return l.conn.peekBy(l.Sent, wait)
+	return l.conn.peekBy(l.Sent, o.patience(l.Sent))
 }
 
 // hasLength reports whether a raw head has a Content-Length. Beside chunks it

@@ -5,6 +5,7 @@ package backends
 import (
 	"net"
 	"syscall"
+	"time"
 )
 
 // peeker looks at a socket's unread bytes without waiting. One per connection,
@@ -12,9 +13,19 @@ import (
 type peeker struct {
 	raw  syscall.RawConn
 	look func(fd uintptr)
+	turn func(fd uintptr) bool
 	//lint:ignore U1000 only the portable look needs the room
 	byte [1]byte
 	err  syscall.Errno
+	ask  asking
+}
+
+// asking is one call of write.
+type asking struct {
+	request []byte
+	looked  bool
+	written int
+	at      time.Time
 }
 
 func newPeeker(nc net.Conn) *peeker {
@@ -28,6 +39,7 @@ func newPeeker(nc net.Conn) *peeker {
 	}
 	p := &peeker{raw: raw}
 	p.look = p.peek
+	p.turn = p.writeInTurn
 	return p
 }
 
@@ -40,5 +52,39 @@ func (p *peeker) silent() bool {
 	if p.raw.Control(p.look) != nil {
 		return false
 	}
-	return p.err == syscall.EAGAIN || p.err == syscall.EWOULDBLOCK
+	return p.nothing()
+}
+
+// nothing reports whether the look found neither bytes nor the end.
+func (p *peeker) nothing() bool { return p.err == syscall.EAGAIN || p.err == syscall.EWOULDBLOCK }
+
+// write looks, writes b if there was silence, and waits for what is said to it,
+// as long as the read deadline allows. It returns how much was written, and when;
+// looked says whether it came to the look at all.
+//
+// The look takes the place of a read that comes too early: a Read behind a Write
+// finds nothing, and only then waits. Here nothing is asked of the socket between
+// the look and the wait, which begins with what has come since the look.
+func (p *peeker) write(b []byte) (n int, at time.Time, looked, silent bool) {
+	p.ask = asking{request: b}
+	_ = p.raw.Read(p.turn) // the read that follows meets the same error
+	a := p.ask
+	p.ask = asking{}
+	return a.written, a.at, a.looked, a.looked && p.nothing()
+}
+
+// writeInTurn is called by Read, which has just taken note of all that came so
+// far: once at the beginning, and again when there is more. False: wait for it.
+func (p *peeker) writeInTurn(fd uintptr) (done bool) {
+	a := &p.ask
+	if a.looked {
+		return true
+	}
+	a.looked = true
+	if p.peek(fd); !p.nothing() {
+		return true
+	}
+	n, err := syscall.Write(int(fd), a.request)
+	a.written, a.at = max(n, 0), time.Now()
+	return err != nil || n < len(a.request)
 }

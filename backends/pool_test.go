@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -252,26 +253,41 @@ func TestRestartCostsNoRequest(t *testing.T) {
 	}
 }
 
-// What came unasked while a connection was idle is nobody's answer.
+// What came unasked while a connection was idle is nobody's answer, however the
+// request that meets it is written.
 func TestUnsolicitedBytesAreNobodysAnswer(t *testing.T) {
-	late := make(chan struct{})
-	e := newEngine(t, func(c net.Conn, r call) bool {
-		_, _ = io.WriteString(c, okAnswer)
-		if r.conn == 1 && r.nth == 1 {
-			<-late
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned")
-			late <- struct{}{}
+	for _, size := range []int{2, copyBelow, copyBelow + 1} {
+		late, said := make(chan struct{}), make(chan struct{})
+		e := newEngine(t, func(c net.Conn, r call) bool {
+			_, _ = io.WriteString(c, okAnswer)
+			if r.conn <= 2 && r.nth == 1 { // twice: the one behind it on the stack is looked at, too
+				<-late
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned")
+				said <- struct{}{}
+			}
+			return true
+		})
+		ep := adopt(t, Spec{URL: e.url})
+		leases := make([]Lease, 2)
+		for i := range leases {
+			var head fasthttp.ResponseHeader
+			require.True(t, ep.Acquire(&leases[i], 0))
+			require.NoError(t, leases[i].RoundTrip(post(`{}`), &head))
+			_, err := leases[i].Next()
+			require.NoError(t, err)
 		}
-		return true
-	})
-	ep := adopt(t, Spec{URL: e.url})
-	require.NoError(t, roundTrip(t, ep, post(`{}`)).err)
-	late <- struct{}{}
-	<-late
-	require.Equal(t, 1, ep.idleCount())
-	a := roundTrip(t, ep, post(`{}`))
-	require.NoError(t, a.err)
-	assert.Equal(t, "{}", a.body)
+		for i := range leases {
+			leases[i].Finish(Served, time.Now())
+			late <- struct{}{}
+			<-said
+		}
+		require.Equal(t, 2, ep.idleCount())
+		a := roundTrip(t, ep, post(strings.Repeat("x", size)))
+		require.NoError(t, a.err)
+		assert.Equal(t, "{}", a.body, "%d bytes", size)
+		_, opened := e.seen()
+		assert.Equal(t, 3, opened)
+	}
 }
 
 // Over TLS, too, a connection serves again after a pause, and one that the

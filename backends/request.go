@@ -55,6 +55,19 @@ func (o *Outgoing) TellLate() {
 	}
 }
 
+// patience is how long from now an answer is waited for, or until somebody is to
+// be told that it is late.
+func (o *Outgoing) patience(now time.Time) time.Duration {
+	wait := o.FirstByte
+	if !o.Deadline.IsZero() {
+		wait = min(wait, o.Deadline.Sub(now))
+	}
+	if o.OnLate != nil {
+		wait = min(wait, o.Late)
+	}
+	return wait
+}
+
 // requestLine is the method and target of each operation, as this endpoint
 // wants them.
 type requestLine [helixflow.NumOps][]byte
@@ -113,8 +126,8 @@ func (ep *Endpoint) appendHead(dst []byte, o *Outgoing, size int64) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// send writes the whole request to c.
-func (ep *Endpoint) send(c *Conn, o *Outgoing) error {
+// send writes the whole request to c, and returns when that was done.
+func (ep *Endpoint) send(c *Conn, o *Outgoing) (at time.Time, err error) {
 	size := len(o.Body)
 	if o.Edits != nil {
 		size = o.Edits.Size(o.Body)
@@ -123,7 +136,8 @@ func (ep *Endpoint) send(c *Conn, o *Outgoing) error {
 	defer b.Free()
 	if o.Stream != nil {
 		b.B = ep.appendHead(b.B, o, o.Stream.Size())
-		return sendStream(c, b, o)
+		err = sendStream(c, b, o)
+		return time.Now(), err
 	}
 	b.B = ep.appendHead(b.B, o, int64(size))
 	if size <= copyBelow {
@@ -132,14 +146,21 @@ func (ep *Endpoint) send(c *Conn, o *Outgoing) error {
 		} else {
 			b.B = append(b.B, o.Body...)
 		}
-		_, err := c.nc.Write(b.B)
-		return err
+		return c.write(b.B)
 	}
-	// Only a large write can wait for the peer, so only one gets a deadline.
+	err = sendLarge(c, b.B, o)
+	return time.Now(), err
+}
+
+// sendLarge writes what can have to wait for the peer, within a deadline.
+func sendLarge(c *Conn, head []byte, o *Outgoing) error {
+	if c.answers > 0 && !c.peek.silent() {
+		return errUnasked
+	}
 	if err := c.nc.SetWriteDeadline(earlier(time.Now().Add(writeStall), o.Deadline)); err != nil {
 		return err
 	}
-	if err := sendVectored(c.nc, b.B, o); err != nil {
+	if err := sendVectored(c.nc, head, o); err != nil {
 		return err
 	}
 	return c.nc.SetWriteDeadline(time.Time{})
