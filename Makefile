@@ -41,13 +41,14 @@ clean: ## remove what was built
 test: ## unit tests; need Go alone
 	$(GO) test $(PKG)
 
+# Without what compares documents and code: no goroutine of the program runs there.
 .PHONY: race
 race: ## unit tests under the race detector; needs a C compiler
-	CGO_ENABLED=1 $(GO) test -race $(PKG)
+	CGO_ENABLED=1 $(GO) test -race $$($(GO) list $(PKG) | grep -v '/tests$$')
 
 .PHONY: e2e
 e2e: build ## the built binary from outside: scripts in tests/e2e, the status page in a browser
-	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration ./tests/e2e/... ./tests/admin_page/... ./bench/figures
+	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags integration -parallel 4 ./tests/e2e/... ./tests/admin_page/... ./bench/figures
 
 .PHONY: deploy
 deploy: build ## systemd's units, socket activation, upgrades, the container's root; needs systemd's tools
@@ -74,16 +75,24 @@ compat-record: build ## the same, and what they find becomes the table in docs/r
 engines: build ## llama.cpp and vLLM behind the built binary; 6 GB, some minutes; RUN=LlamaCpp: one of them
 	HELIXFLOW_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -tags engines -timeout 30m ./tests/engines -run 'Test$(RUN)'
 
-# The fuzzer takes one target of one package at a time. A target that fails
-# leaves its input under testdata/fuzz; commit it with the fix.
+# The fuzzer takes one target at a time; each package is linked once for all of
+# its targets. A target that fails leaves its input under testdata/fuzz; commit it
+# with the fix.
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	@set -eu; \
-	list=$$($(GO) test -list '^Fuzz' $(PKG)); \
-	printf '%s\n' "$$list" | awk '/^Fuzz/ { names[n++] = $$1 } /^ok / { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 }' | \
-	while read -r pkg target; do \
-		echo "== $$pkg $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "$$pkg" </dev/null; \
+	binary=$$(mktemp); trap 'rm -f "$$binary"' EXIT; \
+	list=$$($(GO) list -f '{{.ImportPath}} {{.Dir}}' $(PKG)); cache=$$($(GO) env GOCACHE)/fuzz; \
+	printf '%s\n' "$$list" | while read -r pkg dir; do \
+		grep -qs '^func Fuzz' "$$dir"/*_test.go || continue; \
+		$(GO) test -c -fuzz . -o "$$binary" "$$pkg"; \
+		cd "$$dir"; \
+		targets=$$("$$binary" -test.list '^Fuzz'); \
+		for target in $$targets; do \
+			echo "== $$pkg $$target"; \
+			"$$binary" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime '$(FUZZTIME)' -test.fuzzcachedir "$$cache/$$pkg" </dev/null; \
+		done; \
+		cd '$(CURDIR)'; \
 	done
 
 .PHONY: bench

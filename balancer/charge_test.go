@@ -13,6 +13,7 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 func assertIdle(t *testing.T, l *balancer.Load, now int64) {
@@ -31,7 +32,7 @@ func TestChargesSumToZero(t *testing.T) {
 		charge balancer.Charge
 		load   *balancer.Load
 	}
-	for seed := range uint64(200) {
+	for seed := range uint64(testtiming.Rounds(200)) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		loads := make([]balancer.Load, 3)
 		now := int64(time.Hour)

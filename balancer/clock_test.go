@@ -12,6 +12,7 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 // TestClockSteps: time goes back by hours, stands still and leaps forward, in the
@@ -24,7 +25,7 @@ func TestClockSteps(t *testing.T) {
 		k := newKnown(t, 4)
 		k.policy = newPolicy(t, name)
 		var held []*balancer.Charge
-		for i := range 2000 {
+		for i := range testtiming.Rounds(2000) {
 			step := steps[rnd.IntN(len(steps))]
 			if rnd.IntN(2) == 0 {
 				step = -step

@@ -1,3 +1,5 @@
+//go:build !race
+
 // These tests play engines against the limit that is found out for them, by a
 // clock of their own.
 package balancer_test

@@ -1,3 +1,5 @@
+//go:build !race
+
 package balancer_test
 
 // The prefix index against what it approximates: an exact list of each backend's
@@ -260,5 +262,3 @@ func TestIndexForgetsInOrder(t *testing.T) {
 		}
 	}
 }
-
-var promptOf4K = text(1, 4<<10)

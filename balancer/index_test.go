@@ -93,6 +93,8 @@ func TestIndexForgetsAtOnce(t *testing.T) {
 	}
 }
 
+var promptOf4K = text(1, 4<<10)
+
 func TestIndexNeverExceedsItsMemory(t *testing.T) {
 	f := func(maxBytes int64, backends int) {
 		t.Helper()

@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 var mutations = flag.Int("mutations", 10_000, "how many mutations of the reference file to try")
@@ -73,7 +75,7 @@ func TestMutations(t *testing.T) {
 	require.Contains(t, text, leak)
 
 	random := rand.New(rand.NewPCG(1, 2))
-	for range *mutations {
+	for range testtiming.Rounds(*mutations) {
 		data := mutate(random, []byte(text))
 		if err := parseHostile(t, data); err != nil && strings.Contains(err.Error(), leak) {
 			t.Fatalf("tells a secret:\n%v\nof\n%s", err, data)

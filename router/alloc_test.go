@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 // newReplier serves reply to each request without allocating: a request comes
@@ -110,7 +112,7 @@ func TestWalkDoesNotAllocate(t *testing.T) {
 		for range 50 {
 			once()
 		}
-		if got := testing.AllocsPerRun(1000, once); !raceBuild {
+		if got := testing.AllocsPerRun(testtiming.Rounds(1000), once); !raceBuild {
 			assert.Zero(t, got, name)
 		}
 	}

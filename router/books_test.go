@@ -24,10 +24,12 @@ func adaptively(timeouts string, urls ...string) string {
 	return strings.Replace(open(timeouts, urls...), "    balance: round_robin\n", "", 1)
 }
 
-// assertBooksEmpty holds that nothing is promised to any backend any more.
+// assertBooksEmpty holds that nothing is promised to any backend any more, once
+// every request and every copy of one is over.
 func (w *world) assertBooksEmpty(t *testing.T) {
 	t.Helper()
 	w.settled(t)
+	require.Eventually(t, func() bool { return w.srv.mirrored.Load() == 0 }, 20*time.Second, time.Millisecond, "copies under way")
 	for _, p := range w.srv.snapshot.Load().pools {
 		now := p.members.Clock(time.Now())
 		for i := range p.candidates {
@@ -145,7 +147,6 @@ func TestBooksOfAnyHistory(t *testing.T) {
 		config = strings.Replace(config, "targets: [{pool: p}]", "targets: [{pool: p}, {pool: p, mirror: 30%}]", 1)
 		w := newWorld(t, config)
 		w.anyHistory(t)
-		require.Eventually(t, func() bool { return w.srv.mirrored.Load() == 0 }, 20*time.Second, time.Millisecond)
 		w.assertBooksEmpty(t)
 		assert.NotContains(t, w.log.String(), "panic", name)
 		if pause > 0 {
@@ -180,6 +181,8 @@ func (w *world) anyHistory(t *testing.T) {
 		})
 	}
 	wait.Wait()
+	// A request of one that left may not even have been read yet.
+	require.Eventually(t, func() bool { return w.srv.open() == 0 }, 20*time.Second, time.Millisecond, "connections")
 }
 
 // counting is a backend that counts its requests and answers each with usage.

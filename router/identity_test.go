@@ -31,6 +31,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/helixflow/helixflow/internal/secret"
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 // idp signs tokens; its keys are in a file.
@@ -398,7 +399,7 @@ func TestWalkWithTokenDoesNotAllocate(t *testing.T) {
 	for range 50 {
 		once()
 	}
-	if got := testing.AllocsPerRun(1000, once); !raceBuild {
+	if got := testing.AllocsPerRun(testtiming.Rounds(1000), once); !raceBuild {
 		assert.Zero(t, got)
 	}
 }

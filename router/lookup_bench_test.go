@@ -16,6 +16,7 @@ import (
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/cache"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 // loop returns what asks raw once more on one connection.
@@ -58,7 +59,7 @@ func TestHitAllocs(t *testing.T) {
 		for range 50 {
 			once()
 		}
-		if got := testing.AllocsPerRun(1000, once); !raceBuild {
+		if got := testing.AllocsPerRun(testtiming.Rounds(1000), once); !raceBuild {
 			assert.Zero(t, got, name)
 		}
 		assert.Contains(t, w.scrape(t), `helixflow_cache_requests_total{model="m",result="miss"} 1`+"\n")

@@ -28,6 +28,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	frames "github.com/helixflow/helixflow/internal/websocket"
+
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 func TestSocketDoesNotAllocate(t *testing.T) {
@@ -54,7 +56,7 @@ func TestSocketDoesNotAllocate(t *testing.T) {
 	for range 50 {
 		once()
 	}
-	if got := testing.AllocsPerRun(1000, once); !raceBuild {
+	if got := testing.AllocsPerRun(testtiming.Rounds(1000), once); !raceBuild {
 		assert.Zero(t, got)
 	}
 }

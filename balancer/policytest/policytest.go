@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/helixflow/helixflow/balancer"
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 // Run checks the policy that newPolicy makes, a fresh one per call, against
@@ -123,7 +124,7 @@ func weights(t *testing.T, newPolicy func() balancer.Policy) {
 // random eligible sets, and checks each pick against the definition.
 func onlyOpen(t *testing.T, newPolicy func() balancer.Policy) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range 200 {
+	for range testtiming.Rounds(200) {
 		p := newPolicy()
 		pool := Pool(1+rnd.IntN(balancer.MaxBackends), 1, 0)
 		for i := range pool {
@@ -174,7 +175,7 @@ func noBias(t *testing.T, newPolicy func() balancer.Policy) {
 		balancer.FirstN(8), only(0, 5), only(3, 4, 7), only(0, 63, 64, 127, 128, 255), balancer.FirstN(balancer.MaxBackends),
 	} {
 		p, pool := newPolicy(), Pool(balancer.MaxBackends, 1, 0)
-		picks := 500 * eligible.Count()
+		picks := testtiming.Rounds(500) * eligible.Count()
 		counts := make([]int, balancer.MaxBackends)
 		for range picks {
 			counts[p.Pick(&balancer.Request{Eligible: eligible, Rand: rnd.Uint64()}, pool)]++
@@ -229,7 +230,7 @@ func anyPool(t *testing.T, newPolicy func() balancer.Policy) {
 				c.Load.Acquire(0)
 			}
 		}
-		for range 300 {
+		for range testtiming.Rounds(300) {
 			r := &balancer.Request{
 				Eligible: randomMask(rnd), Cold: randomMask(rnd), Rand: rnd.Uint64(), Now: rnd.Int64() - rnd.Int64(),
 				Tokens: rnd.Int64N(1 << rnd.IntN(40)), Output: rnd.Int64N(1 << rnd.IntN(40)), Stream: rnd.IntN(2) == 0,

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -256,7 +258,7 @@ func TestAnyOrder(t *testing.T) {
 	defer s.Close()
 	var claims []*Claim
 	now := noon
-	for range 20_000 {
+	for range testtiming.Rounds(20_000) {
 		now = now.Add(time.Duration(r.IntN(1000)) * time.Millisecond)
 		f := s.Ask(fmt.Sprint(r.IntN(5)), fmt.Append(nil, r.IntN(60)), Digest{byte(r.IntN(2))}, now)
 		if f.Verdict == First {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/helixflow/helixflow"
+	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
 func perMinute(limit int64) *Rate { return NewRate(limit, limit, time.Minute) }
@@ -101,7 +102,7 @@ func TestOddRates(t *testing.T) {
 
 // In every window what passes is at most the rate's share of it and one burst.
 func TestRateBound(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(testtiming.Rounds(200)) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		limit := 1 + rnd.Int64N(1000)
 		r := NewRate(limit, 1+rnd.Int64N(limit), time.Minute)
