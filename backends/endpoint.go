@@ -189,7 +189,7 @@ func (ep *Endpoint) sawCertificate(nc net.Conn) {
 // book is what a scrape shows of what is promised to the endpoint.
 func (ep *Endpoint) book() metric.Book {
 	l := &ep.Load
-	return metric.Book{PrefillTokens: l.PrefillTokens(), KVTokens: l.KVTokens(), PrefillRate: l.PrefillRate(), Slowdown: l.Factor()}
+	return metric.Book{PrefillTokens: l.PrefillTokens(), KVTokens: l.KVTokens(), PrefillRate: l.PrefillRate(), Slowdown: l.Factor(), Interference: l.Interference()}
 }
 
 func (ep *Endpoint) certificateEnd() time.Time {

@@ -24,6 +24,11 @@ type Charge struct {
 	hit       int64   // of those, that were expected in the cache
 	predicted float64 // seconds to the first token
 	queued    float64 // of those, behind others
+
+	// At the first token: what was read by then, and what those who ran should have
+	// added to each step.
+	read int64
+	adds float64
 }
 
 // Take puts on l what r, as it was decided, will cost there; c must be empty. It
@@ -70,7 +75,9 @@ func (c *Charge) FirstToken(now int64) (times float64) {
 	}
 	c.first = max(now, 1)
 	l.started.Add(1)
+	l.read.Add(c.prefill)
 	c.giveBack(now)
+	c.read, c.adds = l.read.Load(), l.adds()
 	if c.tokens == 0 {
 		return 0
 	}

@@ -117,11 +117,16 @@ func (k *costing) cost(i int, c *Candidate) float64 {
 	if k.best > 0 {
 		work += min((k.best-spared)/rate, k.maxWait)
 	}
-	work += k.decode * (k.perSeq*float64(inflight) + k.perKV*float64(l.kv.Load()))
+	beside := k.decode * (k.perSeq*float64(inflight) + k.perKV*float64(l.kv.Load()))
+	if times := l.learned.steps.counts.get(); times > 0 && !k.probing {
+		beside *= times // how slow it is is in that already
+	} else {
+		beside *= factor
+	}
 	if slots := c.Signals.Slots(); slots > 0 && inflight >= slots {
 		work += float64(inflight-slots+1) / float64(slots) * l.learned.service.get()
 	}
-	cost := (work*factor+base)/float64(max(c.Weight, 1)) + k.kvPressure*c.pressure(now)
+	cost := (work*factor+beside+base)/float64(max(c.Weight, 1)) + k.kvPressure*c.pressure(now)
 	if k.r.Cold.Has(i) {
 		cost += c.Signals.LoadTime().Seconds()
 	}

@@ -42,6 +42,7 @@ type learned struct {
 	service number        // mean seconds that a request takes
 	slow    number        // mean ln of the time to the first token over what was predicted
 	gap     number        // mean ln of the seconds between two tokens
+	steps   interference  // by how much running requests prolong each step
 	reports atomic.Bool   // it has said of some request that tokens were cached
 	sampled atomic.Int64  // when slow or gap last moved; 0: never
 	factor  atomic.Uint32 // float32: slowness beside the pool; 0 is 1
@@ -170,6 +171,7 @@ func (c *Charge) Learn(u helixflow.Usage, now int64) {
 	if u.OutputTokens > 1 {
 		gap := seconds(max(now-c.first, 1)) / float64(u.OutputTokens-1)
 		d.gap.begin(math.Log(max(gap, minGap)), meanPart)
+		c.learnSteps(u.OutputTokens, gap*float64(u.OutputTokens-1))
 	}
 }
 
@@ -195,8 +197,8 @@ func (p *pace) refresh(now int64, candidates []Candidate) {
 	if now-last < refreshed || !p.at.CompareAndSwap(last, now) {
 		return
 	}
-	var slow, gap [MaxBackends]float64
-	n, m := 0, 0
+	var slow, gap, steps [MaxBackends]float64
+	n, m, k := 0, 0, 0
 	for i := range candidates {
 		d := &candidates[i].Load.learned
 		if d.sampled.Load() != 0 {
@@ -207,11 +209,15 @@ func (p *pace) refresh(now int64, candidates []Candidate) {
 			insert(gap[:m+1], g)
 			m++
 		}
+		if t := d.steps.times.get(); t > 0 {
+			insert(steps[:k+1], t)
+			k++
+		}
 	}
 	if n+m == 0 {
 		return
 	}
-	slowness, typical := median(slow[:n]), median(gap[:m])
+	slowness, typical, beside := median(slow[:n]), median(gap[:m]), median(steps[:k])
 	for i := range candidates {
 		d := &candidates[i].Load.learned
 		switch sampled := d.sampled.Load(); {
@@ -232,6 +238,9 @@ func (p *pace) refresh(now int64, candidates []Candidate) {
 			over = max(over, g-typical)
 		}
 		d.factor.Store(math.Float32bits(float32(factorOf(over))))
+		if t := d.steps.times.get(); t > 0 {
+			d.steps.counts.set(besideOf(t, beside))
+		}
 	}
 }
 
@@ -243,6 +252,15 @@ func factorOf(over float64) float64 {
 		return 1
 	}
 	return min(max(f, leastFactor), mostFactor)
+}
+
+// besideOf is what a backend's interference counts that was seen to be so much, in a
+// pool where this much is usual: machines that are alike are not told apart by noise.
+func besideOf(times, usual float64) float64 {
+	if f := times / usual; f > bandLow && f < bandHigh {
+		return usual
+	}
+	return times
 }
 
 // insert puts v, in order, among those before the last place of sorted.

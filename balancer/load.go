@@ -30,6 +30,7 @@ type Load struct {
 	started   atomic.Int32 // of those, streams whose first token was seen
 	prefill   atomic.Int64 // prompt tokens that are not cached and not yet read
 	kv        atomic.Int64 // tokens that the running requests hold, or will
+	read      atomic.Int64 // prompt tokens read since the start, as far as first tokens show
 	busyUntil atomic.Int64 // when the promised work drains that shows no first token
 	_         linePad
 }

@@ -174,6 +174,7 @@ func compilePool(c *configs.Pool, w World) (*Pool, error) {
 		}
 		ep := w.Fleet.Adopt(spec)
 		ep.Load.SetPrefillRate(float64(c.Adaptive.PrefillRate))
+		ep.Load.SetInterference(c.Adaptive.PerRequest.Seconds(), c.Adaptive.PerKVToken.Seconds())
 		concurrency := &ep.Concurrency
 		if c.Concurrency.Off {
 			concurrency = nil

@@ -7,10 +7,30 @@ package replay
 // without bounds. It reads a prompt in no time, so that even the next request finds
 // it, and its answers take room too.
 func (t *Trace) Oracle(tokens int64) float64 {
+	var hit, all int64
+	t.spare(tokens, func(r *Request, spared int64) {
+		hit, all = hit+spared, all+int64(r.Prompt)
+	})
+	return ratio(hit, all)
+}
+
+// Spared returns the trace without what that cache would have of its prompts: what
+// is left is computed whoever gets it.
+func (t *Trace) Spared(tokens int64) *Trace {
+	spared := &Trace{Skipped: t.Skipped, sizes: t.sizes}
+	t.spare(tokens, func(r *Request, hit int64) {
+		left := *r
+		left.Prompt, left.Pieces = r.Prompt-int32(hit), nil
+		spared.Requests = append(spared.Requests, left)
+	})
+	return spared
+}
+
+// spare tells for each request how many tokens of its prompt that cache has.
+func (t *Trace) spare(tokens int64, tell func(r *Request, hit int64)) {
 	o := oracle{capacity: tokens, entries: make(map[uint64]*kept)}
 	p := newPrompts(t, 0)
 	o.head.next, o.head.before = &o.head, &o.head
-	var hit, all int64
 	for i := range t.Requests {
 		r := &t.Requests[i]
 		known, found := true, int64(0)
@@ -26,10 +46,8 @@ func (t *Trace) Oracle(tokens int64) float64 {
 			}
 		})
 		o.add(mix(uint64(i)<<1), int64(r.Output))
-		hit += min(found, int64(r.Prompt)-1)
-		all += int64(r.Prompt)
+		tell(r, min(found, int64(r.Prompt)-1))
 	}
-	return ratio(hit, all)
 }
 
 // oracle is the cache.

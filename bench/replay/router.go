@@ -54,6 +54,7 @@ func newRouter(w *world, number int) (*router, error) {
 	for i := range urls {
 		ep := r.pool.Endpoint(i)
 		ep.Load.SetPrefillRate(c.Rate)
+		ep.Load.SetInterference(c.Tuning.PerRequest.Seconds(), c.Tuning.PerKVToken.Seconds())
 		candidate := balancer.Candidate{
 			Load: &ep.Load, Weight: 1, Limit: int32(c.MaxInflight), ID: uint64(ep.Mark()), Place: i, Signals: &ep.Signals,
 		}

@@ -3,6 +3,7 @@
 package replay
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -218,4 +219,28 @@ func TestOracle(t *testing.T) {
 	}}
 	assert.InDelta(t, (512+0+1023)/4096.0, trace.Oracle(0), 1e-9)
 	assert.InDelta(t, 512/4096.0, trace.Oracle(2000), 1e-9)
+}
+
+// TestInterferenceOfEngines: the book learns how much running requests prolong an
+// engine's steps: as much as is taken of one that the defaults are of, and more of a
+// slower one.
+func TestInterferenceOfEngines(t *testing.T) {
+	f := func(engine string, kvTokens int, speed, low, high float64) {
+		t.Helper()
+		trace := traffic(t, "plain", 1500)
+		c := New(trace.Faster(speed), "adaptive")
+		c.Engine = mustPreset(engine).WithKVTokens(kvTokens)
+		w, err := newWorld(c)
+		require.NoError(t, err)
+		w.run()
+		var list []float64
+		for i := range w.backends {
+			list = append(list, w.routers[0].pool.Endpoint(i).Load.Interference())
+		}
+		slices.Sort(list)
+		middle := list[len(list)/2]
+		assert.True(t, middle >= low && middle <= high, "%s: %.2f of %.2f", engine, middle, list)
+	}
+	f("h100-70b-tp4", 307_000, 5, 0.6, 1.7)
+	f("l4-8b", 43_520, 0.8, 3, 13) // 3 times for each request, 13 times for its context
 }

@@ -55,6 +55,7 @@ type Count struct {
 type Book struct {
 	PrefillTokens, KVTokens int64
 	PrefillRate, Slowdown   float64
+	Interference            float64
 }
 
 // Request counts one try on the backend by the status it answered; 0 says that
@@ -177,6 +178,7 @@ func writeBooks(t *text, backends []*BackendSeries) {
 		{backendKV, func(b *Book) float64 { return float64(b.KVTokens) }},
 		{backendRate, func(b *Book) float64 { return b.PrefillRate }},
 		{backendSlowdown, func(b *Book) float64 { return b.Slowdown }},
+		{backendInterference, func(b *Book) float64 { return b.Interference }},
 	} {
 		t.family(f.family)
 		for _, s := range backends {

@@ -33,6 +33,7 @@ var (
 	backendKV           = family{"helixflow_backend_kv_tokens", "gauge", "Tokens that a backend's running requests hold, or are expected to."}
 	backendRate         = family{"helixflow_backend_prefill_rate", "gauge", "Prompt tokens a second that a backend is believed to read."}
 	backendSlowdown     = family{"helixflow_backend_slowdown", "gauge", "How slow a backend is beside the others of its pool; 1 while it is about as fast."}
+	backendInterference = family{"helixflow_backend_interference", "gauge", "By how much running requests prolong each step of a backend, over what was configured."}
 	picksTotal          = family{"helixflow_picks_total", "counter", "Choices of a backend, by why it was the one."}
 	firstTokenRatio     = family{"helixflow_first_token_ratio", "histogram", "Time to the first token of a stream over what was predicted when its backend was chosen."}
 	prefixTokens        = family{"helixflow_prefix_tokens_total", "counter", "Prompt tokens of requests whose engine tells what it found cached: all of them, those that were expected to be cached, those that were."}

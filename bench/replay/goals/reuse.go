@@ -41,19 +41,40 @@ func (w *workload) reusing(s *sheet, kv int) {
 		}
 		return aimed
 	}
-	oracle := w.trace.Oracle(int64(kv) * 8)
+	oracle := w.trace.Oracle(int64(kv) * backendsOfAll)
 	s.atLeast("G1", level("G1"), label+": hits over those of one cache of that size", r[0].HitRatio/oracle, 0.9)
 	s.atLeast("G1", level("G1"), label+": hits over round_robin's", r[0].HitRatio/r[2].HitRatio, map[int]float64{smallKV: 1.5, largeKV: 3}[kv])
 	s.atMost("G2", level("G2"), label+": TTFT p90 over least_inflight's, at its limit", r[0].TTFTp90/r[1].TTFTp90, 0.5)
 	s.atLeast("G2", level("G2 limit"), label+": least_inflight's TTFT p90 over ours, at our limit", r[4].TTFTp90/r[3].TTFTp90, 4)
 	s.atLeast("G2", level("G2 limit"), label+": round_robin's TTFT p90 over ours, at our limit", r[5].TTFTp90/r[3].TTFTp90, 10)
 	s.atLeast("G3", level("G3"), label+": load over least_inflight's, at TTFT p90 ≤ 2 s", ours/least, bound)
+	w.bounds(kv, least, r[1].TTFTp90)
 	fmt.Println("   at our limit:")
 	for _, x := range r[3:] {
 		fmt.Printf("    %-24s hit %5.1f %%  TTFT p50 %6.2f p90 %6.2f p99 %6.2f s  E2E p50 %6.2f s  good %5.1f %%\n",
 			x.Policy, 100*x.HitRatio, x.TTFTp50, x.TTFTp90, x.TTFTp99, x.E2Ep50, 100*x.Goodput)
 	}
 }
+
+// bounds prints what no way of choosing can do better than. Of TTFT: each prompt,
+// less what one cache as large as all of them would have, on an engine that has
+// nothing else to do. Of load: one engine that is as large and as fast as all of
+// them, so that there is nothing to choose.
+func (w *workload) bounds(kv int, least, theirs float64) {
+	spared := workload{name: w.name, trace: w.trace.Spared(int64(kv) * backendsOfAll)}
+	idle := runs(spared.config("least_inflight", idleSpeed, kv))[0].TTFTp90
+	one := w.config("least_inflight", 1, kv)
+	one.Backends = 1
+	e := &one.Engine
+	e.PerPrefill, e.PerDecode, e.PerContext = e.PerPrefill/backendsOfAll, e.PerDecode/backendsOfAll, e.PerContext/backendsOfAll
+	e.MaxSeqs, e.MaxBatchTokens, e.Blocks = e.MaxSeqs*backendsOfAll, e.MaxBatchTokens*backendsOfAll, e.Blocks*backendsOfAll
+	fmt.Printf("   at best: TTFT p90 over least_inflight's, at its limit %.3f (%.2f s); load over its %.3f\n", idle/theirs, idle, knee(one)/least)
+}
+
+const (
+	backendsOfAll = 8
+	idleSpeed     = 0.02 // of a trace: no request meets another one
+)
 
 // missed are goals that are known to be missed on traffic that is made up: they are
 // printed as such, and do not fail the run.
