@@ -1,13 +1,10 @@
 package replay
 
-// Plots as SVG, by hand: lines, steps and bars are all there is.
+// What a plot shows, and where: lines and texts are all there is.
 
 import (
-	"fmt"
-	"html"
 	"math"
 	"strconv"
-	"strings"
 )
 
 // plot is one diagram of lines.
@@ -98,53 +95,77 @@ func (s scale) marks() (list []float64) {
 	return list
 }
 
-func (p *plot) svg() string {
+// canvas is what a plot is drawn on: text of SVG, or pixels.
+type canvas interface {
+	// line draws through the points, in a colour such as #0072b2.
+	line(points []place, width float64, colour string)
+	// write puts the text at the point, which is where it begins, has its middle or
+	// ends.
+	write(at place, text string, as lettering)
+}
+
+type place struct{ x, y float64 }
+
+// lettering is how a text stands.
+type lettering struct {
+	anchor anchor
+	bold   bool // and larger
+	upward bool
+}
+
+// anchor is the part of a text that stands at its place.
+type anchor uint8
+
+const (
+	atStart anchor = iota
+	atMiddle
+	atEnd
+)
+
+const gridColour = "#dddddd"
+
+// draw draws p.
+func (p *plot) draw(on canvas) {
 	var xs, ys [][]float64
 	for _, l := range p.lines {
 		xs, ys = append(xs, l.x), append(ys, l.y)
 	}
 	x := scaleOf(xs, p.logX, plotLeft, plotRight)
 	y := scaleOf(ys, p.logY, plotBottom, plotTop)
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" role="img" font-family="sans-serif" font-size="11" fill="currentColor" color="#333">`+"\n", plotWidth, plotHeight)
-	fmt.Fprintf(&b, `<title>%[1]s</title><rect width="100%%" height="100%%" fill="#fff"/><text x="%.0f" y="16" font-size="13" font-weight="bold">%[1]s</text>`+"\n", html.EscapeString(p.title), plotLeft)
-	p.axes(&b, x, y)
+	on.write(place{plotLeft, 16}, p.title, lettering{bold: true})
+	p.axes(on, x, y)
 	for i, l := range p.lines {
 		colour := colours[i%len(colours)]
-		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="1.6" points="%s"/>`+"\n", colour, l.points(x, y))
-		at := plotTop + float64(i)*legendStep
-		if at < plotBottom {
-			fmt.Fprintf(&b, `<rect x="%.0f" y="%.0f" width="%.0f" height="3" fill="%s"/><text x="%.0f" y="%.0f">%s</text>`+"\n",
-				legendX, at, legendSwatch, colour, legendX+legendSwatch+5, at+5, html.EscapeString(l.name))
+		on.line(l.points(x, y), 1.6, colour)
+		if at := plotTop + float64(i)*legendStep; at < plotBottom {
+			on.line([]place{{legendX, at + 1.5}, {legendX + legendSwatch, at + 1.5}}, 3, colour)
+			on.write(place{legendX + legendSwatch + 5, at + 5}, l.name, lettering{})
 		}
 	}
-	b.WriteString("</svg>\n")
-	return b.String()
 }
 
-func (p *plot) axes(b *strings.Builder, x, y scale) {
+func (p *plot) axes(on canvas, x, y scale) {
 	for _, v := range x.marks() {
 		at := x.at(v)
-		fmt.Fprintf(b, `<line x1="%.1f" y1="%.0f" x2="%.1f" y2="%.0f" stroke="#ddd"/><text x="%.1f" y="%.0f" text-anchor="middle">%s</text>`+"\n",
-			at, plotTop, at, plotBottom, at, plotBottom+14, short(v))
+		on.line([]place{{at, plotTop}, {at, plotBottom}}, 1, gridColour)
+		on.write(place{at, plotBottom + 14}, short(v), lettering{anchor: atMiddle})
 	}
 	for _, v := range y.marks() {
 		at := y.at(v)
-		fmt.Fprintf(b, `<line x1="%.0f" y1="%.1f" x2="%.0f" y2="%.1f" stroke="#ddd"/><text x="%.0f" y="%.1f" text-anchor="end">%s</text>`+"\n",
-			plotLeft, at, plotRight, at, plotLeft-6, at+4, short(v))
+		on.line([]place{{plotLeft, at}, {plotRight, at}}, 1, gridColour)
+		on.write(place{plotLeft - 6, at + 4}, short(v), lettering{anchor: atEnd})
 	}
-	fmt.Fprintf(b, `<text x="%.0f" y="%.0f" text-anchor="middle">%s</text>`, (plotLeft+plotRight)/2, plotHeight-8, html.EscapeString(p.x))
-	fmt.Fprintf(b, `<text transform="translate(14 %.0f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", (plotTop+plotBottom)/2, html.EscapeString(p.y))
+	on.write(place{(plotLeft + plotRight) / 2, plotHeight - 8}, p.x, lettering{anchor: atMiddle})
+	on.write(place{14, (plotTop + plotBottom) / 2}, p.y, lettering{anchor: atMiddle, upward: true})
 }
 
 // points are the places of a line, thinned out to what can be seen.
-func (l *line) points(x, y scale) string {
-	var b strings.Builder
+func (l *line) points(x, y scale) (list []place) {
 	step := max(len(l.x)/maxPoints, 1)
 	for i := 0; i < len(l.x); i += step {
-		fmt.Fprintf(&b, "%.1f,%.1f ", x.at(l.x[i]), y.at(l.y[i]))
+		list = append(list, place{x.at(l.x[i]), y.at(l.y[i])})
 	}
-	return strings.TrimSpace(b.String())
+	return list
 }
 
 func short(v float64) string {

@@ -3,11 +3,13 @@ package replay
 // A page of plots.
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"html/template"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -53,8 +55,8 @@ table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .8em;text-align:
 td:first-child,th:first-child{text-align:left}.plots{display:flex;flex-wrap:wrap;gap:1em}.plots svg{width:640px;max-width:100%}
 </style></head><body>
 <h1>{{.Title}}</h1>
-<table><tr><th>policy</th><th>requests</th><th>hit</th><th>TTFT p50</th><th>p90</th><th>p99</th><th>TPOT p50</th><th>E2E p50</th><th>good</th><th>imbalance</th></tr>
-{{range .Results}}<tr><td>{{.Policy}}</td><td>{{len .Requests}}</td><td>{{printf "%.1f %%" (.Percent .HitRatio)}}</td><td>{{printf "%.2f s" .TTFTp50}}</td><td>{{printf "%.2f s" .TTFTp90}}</td><td>{{printf "%.2f s" .TTFTp99}}</td><td>{{printf "%.1f ms" (.Millis .TPOTp50)}}</td><td>{{printf "%.2f s" .E2Ep50}}</td><td>{{printf "%.1f %%" (.Percent .Goodput)}}</td><td>{{printf "%.2f" .Imbalance}}</td></tr>
+<table><tr>{{range .Columns}}<th>{{.}}</th>{{end}}</tr>
+{{range .Results}}<tr>{{range .Cells}}<td>{{.}}</td>{{end}}</tr>
 {{end}}</table>
 <div class="plots">
 {{range .Plots}}{{.}}{{end}}</div>
@@ -62,11 +64,26 @@ td:first-child,th:first-child{text-align:left}.plots{display:flex;flex-wrap:wrap
 </body></html>
 `))
 
-// Percent is a part in percent.
-func (r *Result) Percent(part float64) float64 { return 100 * part }
+// columns are those of the table, and cells what stands there of a result.
+var columns = [...]string{"policy", "requests", "hit", "TTFT p50", "p90", "p99", "TPOT p50", "E2E p50", "good", "imbalance"}
 
-// Millis is seconds in milliseconds.
-func (r *Result) Millis(s float64) float64 { return 1e3 * s }
+func (r *Result) cells() [len(columns)]string {
+	s := func(v float64) string { return fmt.Sprintf("%.2f s", v) }
+	percent := func(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }
+	return [...]string{
+		r.Policy, strconv.Itoa(len(r.Requests)), percent(r.HitRatio), s(r.TTFTp50), s(r.TTFTp90), s(r.TTFTp99),
+		fmt.Sprintf("%.1f ms", 1e3*r.TPOTp50), s(r.E2Ep50), percent(r.Goodput), fmt.Sprintf("%.2f", r.Imbalance),
+	}
+}
+
+// Columns and Cells are those for the page's template.
+func (r *Report) Columns() []string { return columns[:] }
+
+// Cells are what the table says of the result.
+func (r *Result) Cells() []string {
+	cells := r.cells()
+	return cells[:]
+}
 
 // Plots are the report's plots as SVG.
 func (r *Report) Plots() []template.HTML {
@@ -126,14 +143,15 @@ func (r *Report) distribution() *plot {
 }
 
 // hits is the hit ratio over time: of each twentieth of the requests, in the order
-// of their ends.
+// of their arrivals.
 func (r *Report) hits() *plot {
 	const parts = 20
 	p := &plot{title: "Prompt tokens found in caches", x: "minutes since the first arrival", y: "part of the tokens"}
 	for _, x := range r.Results {
 		l := line{name: x.Policy}
+		all := slices.SortedStableFunc(slices.Values(x.Requests), func(a, b Outcome) int { return cmp.Compare(a.Arrived, b.Arrived) })
 		for part := range parts {
-			list := x.Requests[len(x.Requests)*part/parts : len(x.Requests)*(part+1)/parts]
+			list := all[len(all)*part/parts : len(all)*(part+1)/parts]
 			var cached, prompts int64
 			for i := range list {
 				cached, prompts = cached+int64(list[i].Cached), prompts+int64(list[i].Prompt)

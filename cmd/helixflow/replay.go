@@ -39,7 +39,7 @@ type ReplayRunCmd struct {
 	Seed     uint64        `default:"1" help:"Seed of everything that is drawn (${default}); with the same one results repeat."`
 	Seeds    int           `default:"1" placeholder:"N" help:"Run with so many seeds from --seed on, and print means and ranges (${default})."`
 	JSON     bool          `xor:"output" help:"Print the results as a JSON array, and nothing else."`
-	Report   string        `xor:"output" placeholder:"FILE" help:"Write a page of plots too (HTML); it takes eight times as long, for the load is swept."`
+	Report   string        `xor:"output" placeholder:"FILE" help:"Write a page of plots too: HTML, or a picture if the name ends in .png; it takes eight times as long, for the load is swept."`
 }
 
 // Run replays the trace once per policy.
@@ -83,6 +83,9 @@ func (c *ReplayRunCmd) report(configs []replay.Config, results []*replay.Result)
 	}
 	title := fmt.Sprintf("%s, %g times as fast, on %d × %s", filepath.Base(c.Trace), c.Speed, c.Backends, c.Engine)
 	page := replay.Report{Title: title, Results: results, Sweep: sweep}
+	if strings.EqualFold(filepath.Ext(c.Report), ".png") {
+		return writeFile(c.Report, page.WritePNG)
+	}
 	return writeFile(c.Report, page.Write)
 }
 
