@@ -61,8 +61,8 @@ func TestKill(t *testing.T) {
 	wait(phase)
 
 	killed := time.Now()
-	running := openAt(victim)
 	victim.Down(true)
+	running := openAt(victim) // for ever: nobody else ended them
 	ejected := until(t, patience, "it is not taken out", func() bool { s := r.state(victim.Addr()); return s == "ejected" || s == "unhealthy" })
 	wait(phase)
 	healed := time.Now()
@@ -80,16 +80,15 @@ func TestKill(t *testing.T) {
 	t.Logf("ejected after %v, back %v after healing; %d unary and %d streamed answers, %d streams cut of %d that ran there",
 		ejected, back, unary[whole], streams[whole], streams[told], running)
 	t.Logf("p99 of unary requests: %v before (%d), %v in the second after the kill (%d), %v then (%d)", before, n, during, m, after, k)
-	assert.LessOrEqual(t, ejected, time.Second)
-	assert.LessOrEqual(t, back, 5*time.Second)
+	assert.LessOrEqual(t, ejected, ejectedWithin)
+	assert.LessOrEqual(t, back, 5*ejectedWithin)
 	delete(unary, whole)
 	assert.Empty(t, unary, "errors")
-	const justBegun = 5 // since they were counted
-	assert.LessOrEqual(t, streams[told], running+justBegun, "streams were cut that did not run there")
+	assert.LessOrEqual(t, streams[told], running, "streams were cut that did not run there")
 	delete(streams, whole)
 	delete(streams, told)
 	assert.Empty(t, streams, "errors")
-	assert.Less(t, after, before+250*time.Millisecond, "the kill is felt")
+	assert.Less(t, after, before+killFelt, "the kill is felt")
 }
 
 // openAt is how many requests run at f.

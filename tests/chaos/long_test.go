@@ -14,5 +14,10 @@ const (
 	dialogues   = 400 // under each policy
 	floodRounds = 10  // with the flood, and without
 	floodRound  = 2 * time.Second
-	floodFelt   = 5 * time.Millisecond
+
+	floodFelt     = 5 * time.Millisecond
+	ejectedWithin = time.Second
+	killFelt      = 250 * time.Millisecond
+	politeWithin  = 1500 * time.Millisecond
+	endsWithin    = 2 * time.Second
 )

@@ -24,7 +24,7 @@ import (
 	"github.com/helixflow/helixflow/tests/outside"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // binary is what TestMain was given or has built.
 var binary string

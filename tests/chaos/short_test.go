@@ -14,5 +14,11 @@ const (
 	dialogues   = 32 // under each policy
 	floodRounds = 2  // with the flood, and without
 	floodRound  = 400 * time.Millisecond
-	floodFelt   = time.Second // CI is busy
+
+	// CI is busy.
+	floodFelt     = time.Second
+	ejectedWithin = 5 * time.Second
+	killFelt      = 2 * time.Second
+	politeWithin  = 5 * time.Second
+	endsWithin    = 10 * time.Second
 )
