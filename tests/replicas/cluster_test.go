@@ -18,8 +18,8 @@ import (
 // limits fall to shares that live there, and no others.
 func TestRedisCluster(t *testing.T) {
 	nodes := testredis.StartCluster(t, 3)
-	w := newWorldOn(nodes[0], t, 2, "{requests_per_minute: 10, tokens_per_day: 1M, concurrent: 5, budget: {usd: 1000}}",
-		"cluster: true", fmt.Sprintf("nodes: [%q, %q]", nodes[1].Address, nodes[2].Address), "timeout: 1s")
+	w := newWorldOn(nodes[0], t, 2, "{requests_per_minute: 1, burst: {requests: 10}, tokens_per_day: 1M, concurrent: 5, budget: {usd: 1000}}",
+		"cluster: true", fmt.Sprintf("nodes: [%q, %q]", nodes[1].Address, nodes[2].Address), patiently)
 	passed := 0
 	for i := range 30 {
 		switch status := w.post(w.routers[i%2]); status {
@@ -30,7 +30,7 @@ func TestRedisCluster(t *testing.T) {
 		}
 	}
 	assert.LessOrEqual(t, 10, passed)
-	assert.LessOrEqual(t, passed, 12, "and what flowed off meanwhile")
+	assert.LessOrEqual(t, passed, 11, "and what flowed off meanwhile")
 	assert.Zero(t, w.sum("helixflow_redis_errors_total"))
 
 	limits, replicas := owner(t, nodes, "helixflow:{tenant:all}:"), owner(t, nodes, "helixflow:replicas")

@@ -21,14 +21,14 @@ const wideLimits = "{requests_per_minute: 6M, tokens_per_minute: 600M, tokens_pe
 // Whatever happens to Redis, no request fails of it, few wait for it, little is
 // said of it, and limits are shared again when it is back.
 func TestRedisFails(t *testing.T) {
-	w := newWorld(t, 2, wideLimits)
+	w := newWorld(t, 2, wideLimits, "timeout: 20ms")
 	f := func(name string, fail, heal func()) {
 		t.Run(name, func(t *testing.T) { w.outage(t, fail, heal) })
 	}
 	f("halted", w.redis.Stop, w.redis.Continue)
 	f("killed", w.redis.Kill, func() { w.redis.Run(t) })
 	f("paused", func() {
-		w.redis.Command(t, "CLIENT", "PAUSE", strconv.FormatInt((outageTime+time.Second/2).Milliseconds(), 10), "ALL")
+		w.redis.Command(t, "CLIENT", "PAUSE", strconv.FormatInt((outageTime+5*time.Second).Milliseconds(), 10), "ALL")
 	}, func() {})
 	f("out of memory", func() { w.redis.Command(t, "CONFIG", "SET", "maxmemory", "1") }, func() { w.redis.Command(t, "CONFIG", "SET", "maxmemory", "0") })
 	f("another password", func() {
@@ -51,7 +51,7 @@ func (w *world) outage(t *testing.T, fail, heal func()) {
 		l.all(), l.slow.Load(), time.Duration(l.slowest.Load()), during.cpu/base.cpu, during.rss-base.rss, during.lines/outageTime.Seconds())
 	assert.Equal(t, l.all(), l.count(http.StatusOK))
 	assert.LessOrEqual(t, during.lines, 10*outageTime.Seconds())
-	assert.LessOrEqual(t, during.cpu/base.cpu, outageCPU)
+	assert.LessOrEqual(t, during.cpu, outageCPU*base.cpu+0.2, "of which 0.2 s are a few ticks of the clock they are counted by")
 	assert.LessOrEqual(t, during.rss-base.rss, 40.0, "of two routers")
 }
 

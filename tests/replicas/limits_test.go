@@ -73,7 +73,7 @@ func TestBudget(t *testing.T) {
 
 // What is used goes along to another Redis, and into one that has forgotten all.
 func TestAnotherRedis(t *testing.T) {
-	w := newWorld(t, 2, "{requests_per_minute: 6, budget: {usd: 1000}}")
+	w := newWorld(t, 2, "{requests_per_minute: 1, burst: {requests: 6}, budget: {usd: 1000}}")
 	a := w.routers[0]
 	refused := func() bool { return w.post(a) == http.StatusTooManyRequests }
 	for range 6 {
@@ -98,7 +98,7 @@ func TestAnotherRedis(t *testing.T) {
 	w.section = "# %s"
 	a.reload()
 	assert.Nil(t, a.limits().Sharing)
-	w.section, w.redis = `redis: {url: "%s"}`, first
+	w.section, w.redis = `redis: {`+patiently+`, url: "%s"}`, first
 	a.reload()
 	require.Eventually(t, func() bool { return a.limits().Sharing.Replicas == 2 }, patience, 20*time.Millisecond)
 }

@@ -38,7 +38,7 @@ func TestFourRoutersOneLimit(t *testing.T) {
 		rate, burst = 100.0, 200.0 // 6000 a minute
 		leases      = 12.0         // N·L
 	)
-	w := newWorld(t, rated, "{requests_per_minute: 6000, burst: {requests: 200}, "+others+"}", "timeout: 1s") // what is late is another test
+	w := newWorld(t, rated, "{requests_per_minute: 6000, burst: {requests: 200}, "+others+"}", patiently)
 	asked, began := w.operations(), time.Now()
 	l := w.offer(200)
 	time.Sleep(8 * time.Second)

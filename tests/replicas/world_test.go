@@ -76,8 +76,12 @@ type world struct {
 	passed []passage
 }
 
+// patiently has routers wait for a Redis that is only late: what they do then is
+// tested where it is away.
+const patiently = "timeout: 1s, connect_timeout: 10s"
+
 // newWorld starts n routers for one tenant with these limits, and with what else
-// is said of Redis.
+// is said of Redis: by default that there is time.
 func newWorld(t *testing.T, n int, limits string, redis ...string) *world {
 	t.Helper()
 	return newWorldOn(testredis.Start(t), t, n, limits, redis...)
@@ -85,6 +89,9 @@ func newWorld(t *testing.T, n int, limits string, redis ...string) *world {
 
 func newWorldOn(s *testredis.Server, t *testing.T, n int, limits string, redis ...string) *world {
 	t.Helper()
+	if len(redis) == 0 {
+		redis = []string{patiently}
+	}
 	w := &world{
 		t: t, began: time.Now(), redis: s, limits: limits,
 		section: `redis: {` + strings.Join(append(redis, `url: "%s"`), ", ") + `}`, hold: make(chan struct{}),
