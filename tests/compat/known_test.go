@@ -306,7 +306,7 @@ func (k *knowing) atOnce(stream bool) {
 	letGo := k.w.hold(question)
 	go func() { // the engine answers when all have asked
 		defer letGo()
-		assert.Eventually(k, func() bool { return k.w.followers() == o.Times }, 15*time.Second, 5*time.Millisecond, "they do not come together")
+		assert.Eventually(k, func() bool { return k.w.followers() == o.Times }, 30*time.Second, 5*time.Millisecond, "they do not come together")
 	}()
 	all := k.ask(0, o)
 	results := map[string]int{}

@@ -115,7 +115,7 @@ func send(ctx context.Context, c *websocket.Conn, event string) {
 	if !json.Valid([]byte(event)) {
 		panic("BUG: not JSON: " + event)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	_ = c.Write(ctx, websocket.MessageText, []byte(event))
 }

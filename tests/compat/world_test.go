@@ -64,7 +64,7 @@ models:
     targets: [{pool: sockets}]
   - name: fake
     targets: [{pool: fake}]
-    timeouts: {first_token: 1s, idle: 1s}
+    timeouts: {first_token: 3s, idle: 3s}
 passthrough: [{prefix: /v1/realtime}, {prefix: /v1/responses}] # their websockets
 `
 
@@ -170,7 +170,7 @@ func (w *world) start(name string, cmd *exec.Cmd) (stderr *outside.Output) {
 	require.NoError(w.t, cmd.Start())
 	w.t.Cleanup(func() {
 		assert.NoError(w.t, cmd.Process.Signal(syscall.SIGTERM))
-		timer := time.AfterFunc(15*time.Second, func() { _ = cmd.Process.Kill() })
+		timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		defer timer.Stop()
 		assert.NoError(w.t, cmd.Wait(), "%s did not end well", name)
 		said := stderr.String()

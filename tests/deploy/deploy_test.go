@@ -24,7 +24,7 @@ import (
 
 const (
 	root     = "../.."
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 )
 
 // binary is what TestMain was given or has built.
