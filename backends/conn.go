@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/helixflow/helixflow/internal/buf"
 )
 
 // A connection's read buffer, in which a stream's chunks are decoded in place.
@@ -68,21 +70,25 @@ func (c *Conn) peekBy(now time.Time, wait time.Duration) error {
 	return err
 }
 
-// write writes b at once, and returns when. A connection that has served before
-// is looked at first: see errUnasked. It may wait for the answer too, up to the
-// read deadline; whether one has come is for the next read to say.
-func (c *Conn) write(b []byte) (at time.Time, err error) {
+// write writes b at once, frees it, and returns when that was done. A connection
+// that has served before is looked at first: see errUnasked. It may wait for the
+// answer too, up to the read deadline; whether one has come is for the next read
+// to say.
+func (c *Conn) write(b *buf.Buffer) (at time.Time, err error) {
+	size, n := len(b.B), 0
 	if c.answers > 0 && c.peek != nil {
-		n, at, looked, silent := c.peek.write(b)
+		var looked, silent bool
+		n, at, looked, silent = c.peek.write(b)
 		switch {
-		case looked && !silent:
-			return at, errUnasked
-		case n == len(b):
+		case n == size:
 			return at, nil
+		case looked && !silent:
+			b.Free()
+			return at, errUnasked
 		}
-		b = b[n:] // whatever kept it from writing more, Write will wait for it or say it
 	}
-	_, err = c.nc.Write(b)
+	_, err = c.nc.Write(b.B[n:]) // whatever kept the look from writing more, this waits for it or says it
+	b.Free()
 	return time.Now(), err
 }
 

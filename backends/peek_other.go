@@ -5,6 +5,8 @@ package backends
 import (
 	"net"
 	"time"
+
+	"github.com/helixflow/helixflow/internal/buf"
 )
 
 // peeker cannot look here: a dead connection shows when it is used.
@@ -14,4 +16,4 @@ func newPeeker(net.Conn) *peeker { return nil }
 
 func (p *peeker) silent() bool { return true }
 
-func (p *peeker) write([]byte) (n int, at time.Time, looked, silent bool) { return }
+func (p *peeker) write(*buf.Buffer) (n int, at time.Time, looked, silent bool) { return }

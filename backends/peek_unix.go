@@ -6,6 +6,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/helixflow/helixflow/internal/buf"
 )
 
 // peeker looks at a socket's unread bytes without waiting. One per connection,
@@ -22,10 +24,10 @@ type peeker struct {
 
 // asking is one call of write.
 type asking struct {
-	request []byte
-	looked  bool
+	request *buf.Buffer
 	written int
 	at      time.Time
+	looked  bool
 }
 
 func newPeeker(nc net.Conn) *peeker {
@@ -60,12 +62,12 @@ func (p *peeker) nothing() bool { return p.err == syscall.EAGAIN || p.err == sys
 
 // write looks, writes b if there was silence, and waits for what is said to it,
 // as long as the read deadline allows. It returns how much was written, and when;
-// looked says whether it came to the look at all.
+// looked says whether it came to the look at all. What was written whole is freed.
 //
 // The look takes the place of a read that comes too early: a Read behind a Write
 // finds nothing, and only then waits. Here nothing is asked of the socket between
 // the look and the wait, which begins with what has come since the look.
-func (p *peeker) write(b []byte) (n int, at time.Time, looked, silent bool) {
+func (p *peeker) write(b *buf.Buffer) (n int, at time.Time, looked, silent bool) {
 	p.ask = asking{request: b}
 	_ = p.raw.Read(p.turn) // the read that follows meets the same error
 	a := p.ask
@@ -84,7 +86,11 @@ func (p *peeker) writeInTurn(fd uintptr) (done bool) {
 	if p.peek(fd); !p.nothing() {
 		return true
 	}
-	n, err := syscall.Write(int(fd), a.request)
+	n, err := syscall.Write(int(fd), a.request.B)
 	a.written, a.at = max(n, 0), time.Now()
-	return err != nil || n < len(a.request)
+	if err != nil || n < len(a.request.B) {
+		return true
+	}
+	a.request.Free() // the wait may be long
+	return false
 }

@@ -133,10 +133,10 @@ func (ep *Endpoint) send(c *Conn, o *Outgoing) (at time.Time, err error) {
 		size = o.Edits.Size(o.Body)
 	}
 	b := buf.Get(1<<10 + len(o.Credential) + len(o.Static) + len(o.Header) + len(o.Query) + min(size, copyBelow))
-	defer b.Free()
 	if o.Stream != nil {
 		b.B = ep.appendHead(b.B, o, o.Stream.Size())
 		err = sendStream(c, b, o)
+		b.Free()
 		return time.Now(), err
 	}
 	b.B = ep.appendHead(b.B, o, int64(size))
@@ -146,9 +146,10 @@ func (ep *Endpoint) send(c *Conn, o *Outgoing) (at time.Time, err error) {
 		} else {
 			b.B = append(b.B, o.Body...)
 		}
-		return c.write(b.B)
+		return c.write(b)
 	}
 	err = sendLarge(c, b.B, o)
+	b.Free()
 	return time.Now(), err
 }
 
