@@ -47,5 +47,13 @@ func (a *Answer) size() int64 {
 // Age is how long ago the answer was given.
 func (a *Answer) Age(now time.Time) time.Duration { return max(now.Sub(a.Stored), 0) }
 
+// answers is a if it is the answer to k, and fresh; else nil.
+func (a *Answer) answers(k *Key, now time.Time) *Answer {
+	if a == nil || a.Key != *k || !a.Fresh(now) {
+		return nil
+	}
+	return a
+}
+
 // Fresh reports whether the answer is still good.
 func (a *Answer) Fresh(now time.Time) bool { return now.Before(a.Expires) }

@@ -10,5 +10,5 @@ func (c *Cache) Hold(n int64) bool { return c.memory.reserve(n) }
 // Release counts n bytes that were held as free.
 func (c *Cache) Release(n int64) { c.memory.used.Add(-n) }
 
-// Known reports whether an answer to k lies in memory. It never waits for anything.
-func (c *Cache) Known(k *Key, now time.Time) bool { return c.memory.Get(k, now) != nil }
+// Arrived reports whether an answer to k has come just now. It never waits for anything.
+func (c *Cache) Arrived(k *Key, now time.Time) bool { return c.memory.Newest(k, now) != nil }

@@ -81,10 +81,12 @@ func (m *Memory) Get(k *Key, now time.Time) *Answer {
 	if a == nil || a.Key != *k {
 		a, _ = m.main.Get(at)
 	}
-	if a == nil || a.Key != *k || !a.Fresh(now) {
-		return nil
-	}
-	return a
+	return a.answers(k, now)
+}
+
+// Newest is Get among what was put last.
+func (m *Memory) Newest(k *Key, now time.Time) *Answer {
+	return m.front[m.place(&k.Digest)%frontSlots].Load().answers(k, now)
 }
 
 // Put keeps a, which must not change any more. Whoever asks after it has returned

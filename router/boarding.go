@@ -52,8 +52,6 @@ func (e *Exchange) board(again bool) bool {
 	case boardFirst:
 		st.first = true
 		st.flight.take(e)
-		s.inflight.Add(1)
-		s.flying.Go(st.flight.run)
 	case boardNext:
 		e.known.result = metric.CacheCoalesced
 	}
@@ -81,7 +79,7 @@ func (t *flights) board(k flightKey, st *seat, look bool, s *Server, now time.Ti
 	switch f := t.open[k]; {
 	case f != nil && f.join(st):
 		return boardNext
-	case look && s.known.Load().Known(&k.Key, now):
+	case look && s.known.Load().Arrived(&k.Key, now):
 		return boardLook
 	case t.underWay >= maxFlights:
 		return boardFull
@@ -136,9 +134,16 @@ func (f *flight) join(st *seat) bool {
 	return true
 }
 
-// leave lets st go. Where it was the last one, nobody needs the answer any more.
+// leave lets st go, if it has not left already. Where it was the last one, nobody needs
+// the answer any more.
 func (f *flight) leave(st *seat) {
 	f.mu.Lock()
+	if st.left {
+		f.mu.Unlock()
+		return
+	}
+	st.left = true
+	f.srv.flights.followers.Add(-1)
 	last := len(f.seats) - 1
 	f.seats[st.index] = f.seats[last]
 	f.seats[st.index].index = st.index

@@ -1,7 +1,6 @@
 package router
 
-// How many share a call, how much of an answer waits for them, and what becomes of
-// those for whom there is no place.
+// The bounds of flights, and what becomes of those for whom there is no place.
 
 import (
 	"bufio"
@@ -207,12 +206,7 @@ func TestFlightLeftAtOnce(t *testing.T) {
 // to whether a backend is asked, and not to what is answered.
 func TestTenantsDoNotMeet(t *testing.T) {
 	c, url := newCounted(t)
-	keys, hashes := make([]string, 2), make([]string, 2)
-	for i := range keys {
-		keys[i], hashes[i] = newKey(t)
-	}
-	config := strings.Replace(remembering(url, ""), "auth: {anonymous: all}\ntenants: [{name: all}]", fmt.Sprintf(
-		"tenants:\n  - {name: a, keys: [{name: k, hash: %q}]}\n  - {name: b, keys: [{name: k, hash: %q}]}", hashes[0], hashes[1]), 1)
+	config, keys := tenanted(t, remembering(url, ""))
 	w := newWorld(t, config)
 	n := 0
 	f := func(text, body string) {
@@ -221,20 +215,20 @@ func TestTenantsDoNotMeet(t *testing.T) {
 		n++
 		body = strings.Replace(body, `"hi"`, fmt.Sprintf(`"question %d"`, n), 1)
 		unknown := strings.Replace(body, "question", "another", 1)
-		as := func(key int, body string) (a answer, asked int32) {
+		as := func(key string, body string) (a answer, asked int32) {
 			before := c.asked.Load()
-			a = w.ask(t, chat(body, "Authorization: Bearer "+keys[key]))
+			a = w.ask(t, chat(body, "Authorization: Bearer "+key))
 			for _, name := range []string{"Date", "X-Request-Id", "Openai-Processing-Ms"} {
 				a.header.Del(name)
 			}
 			return a, c.asked.Load() - before
 		}
-		as(0, body)
-		hit, asked := as(0, body)
+		as(keys[0], body)
+		hit, asked := as(keys[0], body)
 		require.Equal(t, "hit", hit.header.Get(cachedHeader))
 		require.Zero(t, asked)
-		knownToA, askedA := as(1, body)
-		knownToNone, askedNone := as(1, unknown)
+		knownToA, askedA := as(keys[2], body)
+		knownToNone, askedNone := as(keys[2], unknown)
 		assert.Equal(t, knownToNone, knownToA)
 		assert.Equal(t, "miss", knownToA.header.Get(cachedHeader))
 		assert.EqualValues(t, []int32{1, 1}, []int32{askedA, askedNone})

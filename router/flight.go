@@ -13,17 +13,16 @@ import (
 )
 
 // This file shares one call of a backend among those who ask the same at once (ADR
-// 27). The call is a flight's: a goroutine with an Exchange of its own, which walks
-// forward and relays as any other does, but into a window of bytes (window.go).
-// Whoever asks, the first one too, takes a seat (boarding.go) and reads from there
-// at its own pace (follow.go). When the last of them has left, the flight's
-// connection hangs up.
+// 27). The call is a flight's: it has an Exchange of its own, which walks forward and
+// relays as any other does, but into a window of bytes (window.go). Whoever asks, the
+// first one too, takes a seat (boarding.go) and reads from there at its own pace
+// (follow.go). When the last of them has left, the flight's connection hangs up.
 
 // flight is one call of a backend for all who ask the same.
 type flight struct {
 	srv  *Server
 	key  flightKey
-	own  *Exchange  // what the flight itself goes through; its goroutine's alone
+	own  *Exchange  // what the flight itself goes through; alone the goroutine's that flies it
 	conn clientConn // stands for all followers: it has no socket, and hangs up when the last one leaves
 
 	mu   sync.Mutex // guards the fields below
@@ -46,7 +45,7 @@ type flight struct {
 	ended     bool // nothing follows
 	cut       bool // and it broke off there
 	abandoned bool // nobody follows any more
-	landed    bool // its goroutine writes no more
+	landed    bool // nothing is written any more
 	waits     bool // for room
 }
 
@@ -91,18 +90,54 @@ func (f *flight) take(e *Exchange) {
 	f.own = own
 }
 
-// run is the flight, from its beginning to its end.
-func (f *flight) run() {
-	defer f.away()
-	defer f.land()
-	e := f.own
-	if err := e.forward(); err != nil {
-		f.fail(asProblem(err))
+// depart begins the flight. Who asks for a whole answer reads nothing before all of it
+// is there, and so can fly itself meanwhile: that saves two changes of goroutine. A
+// stream, or what turns out to come piece by piece, gets a goroutine of its own, since
+// it waits for readers.
+func (e *Exchange) depart() {
+	f := e.seat.flight
+	e.srv.inflight.Add(1)
+	if f.key.stream || e.answerBy().Before(e.deadline()) { // who gives up sooner cannot wait for the others
+		e.srv.flying.Go(f.run)
 		return
 	}
-	e.beginKeeping(e.responded)
-	f.begun()
-	f.finish(e.relay.run() != nil)
+	e.conn.flies.Store(e.seat)
+	if e.ended() != nil {
+		f.leave(e.seat)
+	}
+	f.call()
+	e.conn.flies.Store(nil)
+	if a := f.own.attempt; a != nil && !a.whole {
+		e.srv.flying.Go(f.bring)
+		return
+	}
+	f.bring()
+}
+
+// run is the flight, from its beginning to its end.
+func (f *flight) run() {
+	f.call()
+	f.bring()
+}
+
+// call asks a backend.
+func (f *flight) call() {
+	defer f.survive()
+	if err := f.own.forward(); err != nil {
+		f.fail(asProblem(err))
+	}
+}
+
+// bring passes the answer on, if there is one, and ends the flight.
+func (f *flight) bring() {
+	defer f.away()
+	defer f.land()
+	defer f.survive()
+	if e := f.own; f.problem == nil {
+		e.beginKeeping(e.responded)
+		f.begun()
+		f.finish(e.relay.run() != nil)
+	}
 }
 
 // begun publishes the head.
@@ -150,14 +185,18 @@ func (f *flight) fail(p *helixflow.Error) {
 	f.wake()
 }
 
-// land ends the call, whatever panicked on the way.
-func (f *flight) land() {
-	e := f.own
+// survive makes a panic the answer.
+func (f *flight) survive() {
 	if p := recover(); p != nil {
-		f.srv.logPanic(e, p, debug.Stack())
-		e.truncated = true
+		f.srv.logPanic(f.own, p, debug.Stack())
+		f.own.truncated = true
 		f.crash()
 	}
+}
+
+// land ends the call.
+func (f *flight) land() {
+	e := f.own
 	f.srv.flights.land(f)
 	now := time.Now()
 	e.endAttempt(now)
@@ -168,7 +207,7 @@ func (f *flight) land() {
 	e.recycle()
 }
 
-// away is the end of the goroutine, even if the books panicked.
+// away is the end of the flight, even if the books panicked.
 func (f *flight) away() {
 	if p := recover(); p != nil {
 		f.srv.logPanic(nil, p, debug.Stack())

@@ -321,12 +321,7 @@ func TestFlightFails(t *testing.T) {
 // Whose question it is, and what its answer is to be, decides who shares.
 func TestFlightApart(t *testing.T) {
 	s, url := newStaged(t, "", jsonAnswer(whole))
-	keys, hashes := make([]string, 2), make([]string, 2)
-	for i := range keys {
-		keys[i], hashes[i] = newKey(t)
-	}
-	config := strings.Replace(remembering(url, ""), "auth: {anonymous: all}\ntenants: [{name: all}]", fmt.Sprintf(
-		"tenants:\n  - {name: a, keys: [{name: k, hash: %q}]}\n  - {name: b, keys: [{name: k, hash: %q}]}", hashes[0], hashes[1]), 1)
+	config, keys := tenanted(t, remembering(url, ""))
 	w := newWorld(t, config)
 	var conns []*bufio.Reader
 	asks := int32(0)
@@ -340,8 +335,8 @@ func TestFlightApart(t *testing.T) {
 	}
 	f(1, 1, keys[0], zero)
 	f(0, 2, keys[0], zero)
-	f(1, 3, keys[1], zero, "x-helixflow-tenant: a")
-	f(0, 4, keys[1], zero)
+	f(1, 3, keys[2], zero, "x-helixflow-tenant: a")
+	f(0, 4, keys[2], zero)
 	f(1, 4, keys[0], zero, "Cache-Control: no-cache")
 	f(1, 4, keys[0], zero, "Cache-Control: no-store")
 	f(0, 5, keys[0], zero, "Cache-Control: max-age=0") // it is younger than that
@@ -368,26 +363,36 @@ func TestFlightApart(t *testing.T) {
 
 // At the end of a drain all are told, and the backend too.
 func TestFlightDrained(t *testing.T) {
-	s, url := newStaged(t, sseHead+chunkOf(ev1), "never")
-	w := newWorld(t, remembering(url, ""))
-	var conns []*bufio.Reader
-	for range 3 {
-		_, c := w.send(t, chat(zeroStream))
-		conns = append(conns, c)
+	f := func(body, first string) {
+		t.Helper()
+		s, url := newStaged(t, first, "never")
+		w := newWorld(t, remembering(url, ""))
+		var conns []*bufio.Reader
+		for range 3 {
+			_, c := w.send(t, chat(body))
+			conns = append(conns, c)
+		}
+		w.followers(t, 3)
+		require.Eventually(t, func() bool { return s.asked.Load() == 1 }, 20*time.Second, time.Millisecond)
+		for _, c := range conns {
+			if first != "" {
+				_, err := c.Peek(1)
+				require.NoError(t, err)
+			}
+		}
+		w.srv.Drain(t.Context(), 0, time.Millisecond)
+		for _, c := range conns {
+			a := readAnswer(t, c)
+			if first != "" {
+				require.Error(t, a.err)
+			}
+			assert.Contains(t, a.body, "shutting down")
+		}
+		require.Eventually(t, func() bool { return s.left.Load() == 1 }, 20*time.Second, time.Millisecond)
+		w.assertLanded(t)
 	}
-	w.followers(t, 3)
-	for _, c := range conns {
-		_, err := c.Peek(1)
-		require.NoError(t, err)
-	}
-	w.srv.Drain(t.Context(), 0, time.Millisecond)
-	for _, c := range conns {
-		a := readAnswer(t, c)
-		require.Error(t, a.err)
-		assert.Contains(t, a.body, "shutting down")
-	}
-	require.Eventually(t, func() bool { return s.left.Load() == 1 }, 20*time.Second, time.Millisecond)
-	w.assertLanded(t)
+	f(zeroStream, sseHead+chunkOf(ev1))
+	f(zero, "")
 }
 
 // A panic in a flight is an error for each follower, and nothing more.

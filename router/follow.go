@@ -20,12 +20,14 @@ type seat struct {
 	timer  *time.Timer
 	first  bool   // it began the flight, and pays for it
 	told   bool   // and knows how that went
+	done   bool   // it is no follower any more
 	view   glance // what it has seen, and not yet passed on
 
 	// With the flight's lock held:
 	index int
 	at    int64 // how far it has read
 	waits bool
+	left  bool
 }
 
 // glance is what a follower sees of its flight at once.
@@ -81,7 +83,9 @@ func (e *Exchange) fly() error {
 	if e.client.patience == 0 {
 		until = until.Add(graceOfFlight) // the flight keeps to the time
 	}
-	st.timer = time.NewTimer(time.Until(until))
+	if st.first {
+		e.depart()
+	}
 	for {
 		if err := e.ended(); err != nil {
 			return err
@@ -97,6 +101,9 @@ func (e *Exchange) fly() error {
 			st.view = g
 			e.follows()
 			return nil
+		}
+		if st.timer == nil {
+			st.timer = time.NewTimer(time.Until(until))
 		}
 		if !st.wait(st.timer) {
 			return errNoAnswer
@@ -140,7 +147,7 @@ func (e *Exchange) coalesced() bool { return e.seat != nil && !e.seat.first }
 
 // flown is the head of the answer that a flight brings; nil: none does.
 func (e *Exchange) flown() *flightHead {
-	if e.seat == nil || e.seat.flight == nil || e.problem != nil {
+	if e.seat == nil || e.seat.done || e.problem != nil {
 		return nil
 	}
 	return &e.seat.flight.head // which does not change any more
@@ -194,7 +201,11 @@ func (b *relay) await(events bool) (glance, error) {
 	if events {
 		pause = max(e.name.route.keepalive, time.Millisecond)
 	}
-	st.timer.Reset(pause)
+	if st.timer == nil {
+		st.timer = time.NewTimer(pause)
+	} else {
+		st.timer.Reset(pause)
+	}
 	for {
 		switch err := e.ended(); {
 		case err == errClientGone:
@@ -233,9 +244,10 @@ func (b *relay) cutOff(message, code string) error {
 // disembark ends e's part in its flight, if it has one.
 func (e *Exchange) disembark() {
 	st := e.seat
-	if st == nil || st.flight == nil {
+	if st == nil || st.done {
 		return
 	}
+	st.done = true
 	if st.timer != nil {
 		st.timer.Stop()
 	}
@@ -245,8 +257,6 @@ func (e *Exchange) disembark() {
 	usage := f.usage
 	f.mu.Unlock()
 	f.leave(st)
-	st.flight = nil
-	e.srv.flights.followers.Add(-1)
 	r := e.name.route
 	switch {
 	case st.first:

@@ -20,8 +20,9 @@ type cell struct {
 	armed atomic.Pointer[backends.Conn] // what to break when the client leaves
 	// Whom to wake then, if it waits for room on a backend.
 	waiting atomic.Pointer[parked]
-	held    atomic.Int64 // bytes of memory that its request holds, when they are many
-	given   atomic.Bool  // its request is given up for them
+	flies   atomic.Pointer[seat] // of a flight that its goroutine flies: others may go on with it
+	held    atomic.Int64         // bytes of memory that its request holds, when they are many
+	given   atomic.Bool          // its request is given up for them
 
 	// Who asks a second backend for the same, and is to be told, too.
 	second atomic.Pointer[hedge]
@@ -78,5 +79,8 @@ func (c *cell) breakArmed() {
 	}
 	if w := c.waiting.Load(); w != nil {
 		w.ring()
+	}
+	if st := c.flies.Load(); st != nil {
+		st.flight.leave(st)
 	}
 }

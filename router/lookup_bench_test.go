@@ -5,7 +5,6 @@ package router
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,45 +86,6 @@ func BenchmarkAnswers(b *testing.B) {
 	f("proxied, no rule", open("", url), body)
 	f("proxied, bypass", remembering(url, ""), strings.Replace(body, `"temperature":0,`, "", 1))
 	f("hit", remembering(url, ""), body)
-}
-
-// BenchmarkMiss is what a rule costs those whose answer is not known, in turn with
-// who has none: medians, and the difference to the first. Prompts are of 32 KiB, each
-// another.
-func BenchmarkMiss(b *testing.B) {
-	url := newReplier(b, jsonAnswer(whole))
-	const digits = 12
-	filler := strings.Repeat("words ", 32<<10/6)
-	body := `{"model":"m","temperature":0,"messages":[{"role":"user","content":"` + strings.Repeat("0", digits) + filler + `"}]}`
-	kinds := []struct{ name, config string }{
-		{"none", open("", url)}, {"flight", remembering(url, "")}, {"alone", remembering(url, ", coalesce: false")},
-	}
-	asks, raws := make([]func(), len(kinds)), make([][]byte, len(kinds))
-	for i, k := range kinds {
-		raws[i] = []byte(chat(body))
-		asks[i] = newWorld(b, k.config).loopOf(b, raws[i], "}}")
-	}
-	at := bytes.Index(raws[0], []byte(strings.Repeat("0", digits)))
-	took := make([][]time.Duration, len(kinds))
-	for n := 0; b.Loop(); n++ {
-		for i := range kinds {
-			copy(raws[i][at:], fmt.Sprintf("%0*d", digits, n))
-			began := time.Now()
-			asks[i]()
-			took[i] = append(took[i], time.Since(began))
-		}
-	}
-	b.ReportMetric(0, "ns/op")
-	median := func(i int) float64 {
-		slices.Sort(took[i])
-		return float64(took[i][len(took[i])/2].Nanoseconds()) / 1e3
-	}
-	for i, k := range kinds {
-		b.ReportMetric(median(i), k.name+"-µs")
-		if i > 0 {
-			b.ReportMetric(median(i)-median(0), k.name+"-more-µs")
-		}
-	}
 }
 
 // BenchmarkKey is what a miss pays for looking.

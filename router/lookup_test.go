@@ -31,6 +31,18 @@ const (
 	whole        = `{"id":"1","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}`
 )
 
+// tenanted is config for two tenants instead of one: the first two keys are a's, the
+// third one b's.
+func tenanted(t testing.TB, config string) (string, []string) {
+	t.Helper()
+	keys, hashes := make([]string, 3), make([]any, 3)
+	for i := range keys {
+		keys[i], hashes[i] = newKey(t)
+	}
+	tenants := fmt.Sprintf("tenants:\n  - {name: a, keys: [{name: k, hash: %q}, {name: l, hash: %q}]}\n  - {name: b, keys: [{name: k, hash: %q}]}", hashes...)
+	return strings.Replace(config, "auth: {anonymous: all}\ntenants: [{name: all}]", tenants, 1), keys
+}
+
 func streamOf(events ...string) string {
 	text := sseHead
 	for _, e := range events {
@@ -147,15 +159,10 @@ func TestCacheKeys(t *testing.T) {
 func TestCacheScopes(t *testing.T) {
 	c, url := newCounted(t)
 	c.answers(jsonAnswer(whole))
-	keys, hashes := make([]string, 3), make([]string, 3)
-	for i := range keys {
-		keys[i], hashes[i] = newKey(t)
-	}
 	// f asks as one key of a tenant, as the other one of it, and as another tenant.
 	f := func(rule string, asked int32, want ...string) {
 		t.Helper()
-		config := strings.Replace(remembering(url, rule), "auth: {anonymous: all}\ntenants: [{name: all}]", fmt.Sprintf(
-			"tenants:\n  - {name: a, keys: [{name: k, hash: %q}, {name: l, hash: %q}]}\n  - {name: b, keys: [{name: k, hash: %q}]}", hashes[0], hashes[1], hashes[2]), 1)
+		config, keys := tenanted(t, remembering(url, rule))
 		w := newWorld(t, config)
 		before := c.asked.Load()
 		for i, key := range []string{keys[0], keys[0], keys[1], keys[2], keys[2]} {
