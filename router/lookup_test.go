@@ -35,11 +35,11 @@ const (
 // third one b's.
 func tenanted(t testing.TB, config string) (string, []string) {
 	t.Helper()
-	keys, hashes := make([]string, 3), make([]any, 3)
+	keys, hashes := make([]string, 3), make([]string, 3)
 	for i := range keys {
 		keys[i], hashes[i] = newKey(t)
 	}
-	tenants := fmt.Sprintf("tenants:\n  - {name: a, keys: [{name: k, hash: %q}, {name: l, hash: %q}]}\n  - {name: b, keys: [{name: k, hash: %q}]}", hashes...)
+	tenants := fmt.Sprintf("tenants:\n  - {name: a, keys: [{name: k, hash: %q}, {name: l, hash: %q}]}\n  - {name: b, keys: [{name: k, hash: %q}]}", hashes[0], hashes[1], hashes[2])
 	return strings.Replace(config, "auth: {anonymous: all}\ntenants: [{name: all}]", tenants, 1), keys
 }
 
