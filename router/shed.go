@@ -2,7 +2,6 @@ package router
 
 import (
 	"errors"
-	"math"
 	"math/rand/v2"
 	"time"
 
@@ -162,11 +161,7 @@ func (l *lot) measure(p *Pool) {
 // fullness is how much of the queue is used up, from 0 to 1, by requests of which
 // there are n and that will take a time.
 func (p *Pool) fullness(n int, ahead time.Duration) float64 {
-	full := float64(n) / float64(max(p.queue.size, 1))
-	if p.queue.wait > 0 {
-		full = math.Max(full, float64(ahead)/float64(p.queue.wait))
-	}
-	return math.Min(full, 1)
+	return admission.Fullness(n, p.queue.size, ahead, p.queue.wait)
 }
 
 // time is how long n requests will take: by the work they are, or by the pace of

@@ -27,6 +27,7 @@ type Config struct {
 	Speeds []float64 // of the backends; missing ones are 1
 	Faults []Fault
 	Leave  float64 // part of the clients that leave before their answer is whole
+	Batch  float64 // part of the requests that stand back for the others
 
 	IndexScale   float64 // the index's horizon over what engines can hold; 2 is the router's own
 	Noise        float64 // sigma of the logarithm of what is believed of a prompt's length
@@ -98,8 +99,8 @@ func (c *Config) Check() error {
 		return bad("metrics can be read each millisecond at most")
 	case c.Engine.Blocks < 1 || c.Engine.MaxSeqs < 1 || c.Engine.MaxBatchTokens < 1:
 		return bad("the engine has no room for a sequence")
-	case !(c.IndexScale >= 0) || !(c.Noise >= 0 && c.Noise <= 3) || !(c.Leave >= 0 && c.Leave <= 1):
-		return bad("IndexScale, Noise or Leave makes no sense")
+	case !(c.IndexScale >= 0) || !(c.Noise >= 0 && c.Noise <= 3) || !(c.Leave >= 0 && c.Leave <= 1) || !(c.Batch >= 0 && c.Batch <= 1):
+		return bad("IndexScale, Noise, Leave or Batch makes no sense")
 	}
 	if _, err := newPolicy(c.Policy, c.Tuning); err != nil {
 		return err

@@ -20,6 +20,7 @@ type flight struct {
 	waiter  admission.Waiter
 	parked  bool // in the router's queue
 	waited  bool // it has been
+	chance  float64
 
 	tried balancer.Mask
 	tries int

@@ -65,6 +65,9 @@ type Result struct {
 	Goodput                   float64 // part of the requests served as GoodTTFT and GoodTPOT say
 	Imbalance                 float64 // the most tokens computed by one backend, over the mean
 	Unserved                  int     // requests that were refused or failed
+	Shed                      int     // of those, refused early or to make way
+	ServiceGap                float64 // most tokens by which one tenant was served more than another while both waited
+	ServiceBound              float64 // what that is not to be above (Sheng et al., OSDI 2024)
 
 	arrived int
 }
@@ -117,6 +120,9 @@ func (r *Result) finish(w *world) {
 		r.Computed = append(r.Computed, e.computed+computed(e.model))
 	}
 	r.Index = w.routers[0].index.Stats().Bytes
+	for _, router := range w.routers {
+		r.ServiceGap, r.ServiceBound = max(r.ServiceGap, router.fairness.gap), max(r.ServiceBound, router.fairness.bound())
+	}
 	r.Digest = r.digest()
 	r.summarize()
 }
@@ -202,13 +208,15 @@ type Summary struct {
 	TPOTp50  float64 `json:"tpot_p50_s"`
 	E2Ep50   float64 `json:"e2e_p50_s"`
 	Goodput  float64 `json:"goodput_ratio"`
+	Gap      float64 `json:"service_gap_tokens"` // between tenants that both waited; 0 where nobody did
+	Shed     int     `json:"shed"`               // requests refused early
 }
 
 // Summary returns what scripts are told.
 func (r *Result) Summary() Summary {
 	return Summary{
 		Policy: r.Policy, Requests: len(r.Requests), HitRatio: round(r.HitRatio), TTFTp50: round(r.TTFTp50), TTFTp90: round(r.TTFTp90),
-		TTFTp99: round(r.TTFTp99), TPOTp50: round(r.TPOTp50), E2Ep50: round(r.E2Ep50), Goodput: round(r.Goodput),
+		TTFTp99: round(r.TTFTp99), TPOTp50: round(r.TPOTp50), E2Ep50: round(r.E2Ep50), Goodput: round(r.Goodput), Gap: round(r.ServiceGap), Shed: r.Shed,
 	}
 }
 

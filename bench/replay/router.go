@@ -26,6 +26,7 @@ type router struct {
 	estimator  admission.Estimator
 	queue      admission.Queue
 	pace       admission.Pace
+	fairness   fairness
 	random     *stream
 	jitter     *stream // of scrapes and checks
 	prefixes
@@ -87,6 +88,10 @@ func (r *router) time() time.Time { return epoch.Add(time.Duration(r.world.now))
 
 // take has a request that just came tried, or wait.
 func (r *router) take(f *flight) {
+	if f.tries == 0 && r.turnsAway(f) {
+		r.shed(f)
+		return
+	}
 	if r.queue.Len() > 0 || !r.try(f) {
 		r.park(f)
 	}
@@ -144,6 +149,10 @@ func (r *router) acquire(f *flight) bool {
 				f.engine, f.pass, f.hit, f.size = r.world.backends[i], pass, q.Decision.Predicted, q.Tokens
 				f.served, f.sent, f.beside = f.engine, now, r.candidates[i].Load.InFlight()
 				r.given(f.request, i)
+				if f.tries == 0 {
+					t := &r.world.config.Trace.Requests[f.request]
+					r.fairness.begin(&f.waiter, t, float64(r.estimator.Input(promptOf(t))))
+				}
 				return true
 			}
 			again = false
@@ -226,6 +235,7 @@ func (r *router) finished(f *flight) {
 	r.calibrate(f, u)
 	r.estimator.Learn(promptOf(t), u)
 	f.end(r, backends.Served, backends.Report{Evidence: backends.Well, Status: 200})
+	r.fairness.serve(&f.waiter, outputWeight*float64(t.Output))
 	if f.waited {
 		r.queue.Charge(&f.waiter, outputWeight*float64(t.Output))
 	}
@@ -254,7 +264,7 @@ func (r *router) broke(f *flight) {
 // gone is the end of f's client.
 func (r *router) gone(f *flight) {
 	if f.parked {
-		r.queue.Cancel(&f.waiter)
+		r.leaveQueue(f)
 	}
 	if e := f.engine; e != nil {
 		e.abort(f)
@@ -275,6 +285,9 @@ func (f *flight) end(r *router, o backends.Outcome, report backends.Report) {
 
 // over is the end of a request.
 func (r *router) over(f *flight, how Ending) {
+	if f.tries > 0 {
+		r.fairness.end(&r.world.config.Trace.Requests[f.request])
+	}
 	r.world.result.ended(r.world, f, how)
 	r.world.land(f)
 }

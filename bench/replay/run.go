@@ -3,10 +3,12 @@ package replay
 // One run: the events, and what each does.
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/bench/sim"
+	"github.com/helixflow/helixflow/router/admission"
 )
 
 // epoch is the moment a run begins, for code that wants a time.Time.
@@ -24,6 +26,7 @@ type world struct {
 	free     []int32
 	open     int // requests that came and have not ended
 	stream   *stream
+	classes  *stream
 	steps    []sim.Event // reused
 	result   *Result
 }
@@ -41,7 +44,7 @@ func newWorld(c Config) (*world, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	w := &world{config: &c, prompts: newPrompts(c.Trace, c.Seed), stream: streamOf(c.Seed, "clients")}
+	w := &world{config: &c, prompts: newPrompts(c.Trace, c.Seed), stream: streamOf(c.Seed, "clients"), classes: streamOf(c.Seed, "classes")}
 	w.result = newResult(&c)
 	for i := range c.Backends {
 		e := &engine{world: w, number: i, speed: c.speed(i), up: true}
@@ -127,6 +130,11 @@ func (w *world) arrive(i int) {
 	f := w.flight(i)
 	f.router = w.routers[to]
 	f.noise = noise
+	f.chance = w.classes.float()
+	f.waiter = admission.Waiter{Class: admission.Default, Tenant: strconv.Itoa(int(list[i].Tenant)), Owner: f}
+	if w.classes.float() < w.config.Batch {
+		f.waiter.Class = admission.Batch
+	}
 	if leaves < w.config.Leave {
 		w.events.add(w.now+int64(after*float64(patience)), kindAbort, int(f.number), int64(i))
 	}

@@ -244,3 +244,41 @@ func TestInterferenceOfEngines(t *testing.T) {
 	f("h100-70b-tp4", 307_000, 5, 0.6, 1.7)
 	f("l4-8b", 43_520, 0.8, 3, 13) // 3 times for each request, 13 times for its context
 }
+
+// While two tenants wait, one is served hardly more than the other, though it asks
+// for twice as much.
+func TestServiceGap(t *testing.T) {
+	c := New(traffic(t, "plain", 900, func(p *Traffic) { p.Tenants, p.Rate = 2, 200 }), "adaptive")
+	c.Backends, c.MaxInflight, c.Queue = 2, 4, Queue{Wait: time.Hour, Size: 1000}
+	more := 0.0 // that the one asks for who asks for twice as much
+	for i := range c.Trace.Requests {
+		t := &c.Trace.Requests[i]
+		t.Tenant = int32(min(i%3, 1))
+		more += float64(2*t.Tenant-1) * float64(t.Prompt+outputWeight*t.Output)
+	}
+	r := run(t, c)
+	require.Zero(t, r.Unserved)
+	assert.Positive(t, r.ServiceGap)
+	assert.Less(t, r.ServiceGap, r.ServiceBound)
+	assert.Less(t, 2*r.ServiceBound, more, "or it would say nothing")
+
+	for i := range c.Trace.Requests {
+		c.Trace.Requests[i].Tenant = 0
+	}
+	assert.Zero(t, run(t, c).ServiceGap, "one tenant")
+}
+
+// Batches stand back when the queue is nearly full, and nobody else does.
+func TestShedding(t *testing.T) {
+	c := New(traffic(t, "plain", 900, func(p *Traffic) { p.Rate = 200 }), "adaptive")
+	c.Backends, c.MaxInflight, c.Batch, c.Queue = 2, 4, 0.5, Queue{Wait: time.Hour, Size: 200}
+	r := run(t, c)
+	assert.Greater(t, r.Shed, 100)
+	c.Batch, c.Queue.Size = 0, 1000
+	assert.Zero(t, run(t, c).Shed)
+
+	c.Batch, c.Queue, c.MaxInflight = 1, Queue{}, 100 // where nobody may wait places count
+	some := run(t, c)
+	assert.Positive(t, some.Shed)
+	assert.Equal(t, some.Unserved, some.Shed, "all that is refused is refused early")
+}

@@ -36,6 +36,7 @@ type ReplayRunCmd struct {
 	Inflight int           `name:"max-inflight" placeholder:"N" help:"Requests that a router sends to an engine at once; others wait in its queue. No bound unless given."`
 	Limits   bool          `name:"find-limits" help:"Find out how many an engine can take at once, as pools[].concurrency does."`
 	Queue    time.Duration `default:"30s" placeholder:"D" help:"How long a request may wait in a router's queue (${default}), of 1024 places; 0 is none."`
+	Batch    float64       `placeholder:"X" help:"Part of the requests that are of the class batch, and are refused first; 0 to 1."`
 	Seed     uint64        `default:"1" help:"Seed of everything that is drawn (${default}); with the same one results repeat."`
 	Seeds    int           `default:"1" placeholder:"N" help:"Run with so many seeds from --seed on, and print means and ranges (${default})."`
 	JSON     bool          `xor:"output" help:"Print the results as a JSON array, and nothing else."`
@@ -112,6 +113,7 @@ func (c *ReplayRunCmd) configs(env *Env) ([]replay.Config, error) {
 		config.Backends, config.Engine = c.Backends, engine.WithKVTokens(c.KVTokens)
 		config.Routers, config.Scrape, config.Seed = c.Routers, c.Scrape, c.Seed
 		config.MaxInflight, config.FindLimits = c.Inflight, c.Limits
+		config.Batch = c.Batch
 		if c.Queue > 0 {
 			config.Queue = replay.Queue{Wait: c.Queue, Size: 1024}
 		}
@@ -153,10 +155,18 @@ func (c *ReplayRunCmd) print(to io.Writer, results []*replay.Result) error {
 		return printJSON(to, list)
 	}
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "policy\trequests\thit\tTTFT p50\tp90\tp99\tworst tenant p90\tTPOT p50\tE2E p50\tgood\timbalance\t")
+	fmt.Fprint(w, "policy\trequests\thit\tTTFT p50\tp90\tp99\tworst tenant p90\tTPOT p50\tE2E p50\tgood\timbalance\t")
+	if c.Queue > 0 {
+		fmt.Fprint(w, "refused\tservice gap\t")
+	}
+	fmt.Fprintln(w)
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%d\t%.1f %%\t%.2f s\t%.2f s\t%.2f s\t%.2f s\t%.1f ms\t%.2f s\t%.1f %%\t%.2f\t\n",
+		fmt.Fprintf(w, "%s\t%d\t%.1f %%\t%.2f s\t%.2f s\t%.2f s\t%.2f s\t%.1f ms\t%.2f s\t%.1f %%\t%.2f\t",
 			r.Policy, len(r.Requests), 100*r.HitRatio, r.TTFTp50, r.TTFTp90, r.TTFTp99, r.TTFTWorst, 1e3*r.TPOTp50, r.E2Ep50, 100*r.Goodput, r.Imbalance)
+		if c.Queue > 0 {
+			fmt.Fprintf(w, "%d\t%.0f tokens\t", r.Unserved, r.ServiceGap)
+		}
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
 }

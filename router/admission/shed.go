@@ -30,6 +30,16 @@ func (c Class) Sheds(saturation, chance float64) bool {
 	return chance < p*p
 }
 
+// Fullness is how much of a queue for size requests and for so long a wait is used
+// up, from 0 to 1, by n of them that will take the time ahead; no wait is no bound.
+func Fullness(n, size int, ahead, wait time.Duration) float64 {
+	full := float64(n) / float64(max(size, 1))
+	if wait > 0 {
+		full = math.Max(full, float64(ahead)/float64(wait))
+	}
+	return math.Min(full, 1)
+}
+
 // Pace is how fast places are given to those that wait. The zero value knows
 // nothing. Not safe for concurrent use.
 type Pace struct {
