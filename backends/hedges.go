@@ -6,6 +6,15 @@ package backends
 import (
 	"math"
 	"sync/atomic"
+	"time"
+)
+
+// What no second try is made for, or at: others do not help, or it costs too much.
+const (
+	HedgeTokens = 4096 // of a prompt that is not cached, at most
+	HedgeBytes  = 256 << 10
+	HedgeIdle   = 0.5 // seconds of prompts that the second backend has ahead, below
+	LeastLate   = 2   // times what was expected, whatever others took: what is less is not late
 )
 
 const (
@@ -81,6 +90,17 @@ func (l *Lateness) Observe(times float64) {
 		}
 		l.total.Add(left - lateMemory)
 	}
+}
+
+// Late is how long after its sending an answer is late that was expected to begin
+// after so long: later than this share of the latest ones, beside what was expected.
+// 0: too few are known.
+func (l *Lateness) Late(share float64, expected time.Duration) time.Duration {
+	times := l.Percentile(share)
+	if times == 0 {
+		return 0
+	}
+	return time.Duration(max(times, LeastLate) * float64(expected))
 }
 
 // Percentile is how many times longer than expected this share of the answers took

@@ -10,6 +10,7 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/authn"
+	"github.com/helixflow/helixflow/backends"
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -146,7 +147,7 @@ func (e *Exchange) explainHedge(p *Pool) *ExplainedHedge {
 	if h.after > 0 {
 		x.After = h.after.String()
 	} else if times := h.lateness(e.call.Stream && e.op.CanStream()).Percentile(h.percentile); times > 0 {
-		x.Times = max(times, leastLate)
+		x.Times = max(times, backends.LeastLate)
 	}
 	return x
 }

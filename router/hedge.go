@@ -19,13 +19,6 @@ import (
 // on where it is, on the goroutine of the request; the second one has a goroutine
 // and bytes of its own, so that the request never waits for it to end.
 
-const (
-	hedgeTokens = 4096      // of a prompt that is not cached: a longer one costs too much twice
-	hedgeBytes  = 256 << 10 // of a body that is copied
-	idleEnough  = 0.5       // seconds of prompts before another one is no help
-	leastLate   = 2         // times what was expected, whatever others took
-)
-
 // hedging is a pool's rule.
 type hedging struct {
 	after      time.Duration // what counts as late; 0: what few answers of the pool take
@@ -40,11 +33,7 @@ func (h *hedging) late(streamed bool, expected time.Duration) time.Duration {
 	if h.after > 0 {
 		return h.after
 	}
-	times := h.lateness(streamed).Percentile(h.percentile)
-	if times == 0 {
-		return 0
-	}
-	return time.Duration(max(times, leastLate) * float64(expected))
+	return h.lateness(streamed).Late(h.percentile, expected)
 }
 
 func (h *hedging) lateness(streamed bool) *backends.Lateness {
@@ -141,14 +130,14 @@ func (e *Exchange) repeatable(a *Attempt) bool {
 	default:
 		return false
 	}
-	if e.body == nil || e.socket != nil || len(e.body.B) > hedgeBytes || e.reach.narrowed || c.Stores || c.N > 1 || e.prompt.Images > 0 {
+	if e.body == nil || e.socket != nil || len(e.body.B) > backends.HedgeBytes || e.reach.narrowed || c.Stores || c.N > 1 || e.prompt.Images > 0 {
 		return false
 	}
 	tokens := a.tokens - a.decision.Hit
 	if a.tokens == 0 {
 		tokens = int64(len(e.body.B)) / bytesPerToken
 	}
-	return tokens <= hedgeTokens
+	return tokens <= backends.HedgeTokens
 }
 
 // beginRace sends the request to a second backend, if there is one that has little
@@ -217,7 +206,7 @@ func (e *Exchange) idle(i int, now time.Time) balancer.Mask {
 	m, cold, clock := e.untried(i, now), e.coldOf(t, now), t.pool.members.Clock(now)
 	absent, queued := e.adaptersOf(t, now)
 	for j := range t.pool.candidates {
-		if cold.Has(j) || absent.Has(j) || queued.Has(j) || t.pool.candidates[j].Ahead(clock) >= idleEnough {
+		if cold.Has(j) || absent.Has(j) || queued.Has(j) || t.pool.candidates[j].Ahead(clock) >= backends.HedgeIdle {
 			m.Clear(j)
 		}
 	}

@@ -37,6 +37,13 @@ type Config struct {
 	MaxInflight  int     // requests a backend gets at once; 0: no bound
 	FindLimits   bool    // how many a backend can take at once is found out, as pools[].concurrency does
 	Queue        Queue
+	Hedge        Hedge
+}
+
+// Hedge is when a second backend is asked too, as pools[].hedge says.
+type Hedge struct {
+	Percentile float64 // of the answers that are not late; 0: no second tries
+	Budget     float64 // part of the requests that may have one
 }
 
 // Queue is where requests wait while all backends have MaxInflight of them.
@@ -95,6 +102,8 @@ func (c *Config) Check() error {
 		return bad("there can be 1 to %d routers, not %d", maxRouters, c.Routers)
 	case c.MaxInflight < 0 || c.MaxInflight > math.MaxInt32 || c.Queue.Wait < 0 || c.Queue.Size < 0:
 		return bad("a bound below 0 makes no sense")
+	case !(c.Hedge.Percentile >= 0 && c.Hedge.Percentile < 1) || !(c.Hedge.Budget >= 0 && c.Hedge.Budget <= 1):
+		return bad("a percentile and a budget of second tries are from 0 to 1")
 	case c.Scrape < 0 || c.Scrape > 0 && c.Scrape < time.Millisecond:
 		return bad("metrics can be read each millisecond at most")
 	case c.Engine.Blocks < 1 || c.Engine.MaxSeqs < 1 || c.Engine.MaxBatchTokens < 1:

@@ -32,12 +32,14 @@ func computed(m *sim.Engine) int64 {
 	return c.PromptTokens - c.CacheHits + c.OutputTokens
 }
 
-// submit begins the request of f.
-func (e *engine) submit(f *flight) (err error) {
+// submit begins t, a try of f.
+func (e *engine) submit(f *flight, t *try) (err error) {
 	r := &e.world.config.Trace.Requests[f.request]
 	f.blocks = e.world.prompts.blocks(f.blocks[:0], f.request)
-	f.seq, err = e.model.Submit(e.world.now, sim.Request{
-		Tag: uint64(f.number), PromptTokens: int(r.Prompt), OutputTokens: int(r.Output), Blocks: f.blocks,
+	e.world.tags++
+	t.tag = e.world.tags<<32 | uint64(f.number)
+	t.seq, err = e.model.Submit(e.world.now, sim.Request{
+		Tag: t.tag, PromptTokens: int(r.Prompt), OutputTokens: int(r.Output), Blocks: f.blocks,
 	})
 	if err == nil {
 		e.advance()
@@ -45,9 +47,9 @@ func (e *engine) submit(f *flight) (err error) {
 	return err
 }
 
-// abort ends the sequence of f.
-func (e *engine) abort(f *flight) {
-	e.model.Abort(e.world.now, f.seq)
+// abort ends the sequence of t.
+func (e *engine) abort(t *try) {
+	e.model.Abort(e.world.now, t.seq)
 	e.advance()
 }
 
@@ -74,7 +76,13 @@ func (e *engine) advance() {
 			w.result.Preemptions++
 			continue
 		}
-		f := w.flights[ev.Tag]
+		f := w.flights[uint32(ev.Tag)]
+		if ev.Tag == f.second.tag {
+			f.router.secondWins(f)
+		}
+		if ev.Tag != f.tag {
+			continue // it was broken off at this very moment
+		}
 		if ev.Tokens <= 1 && f.first == 0 {
 			f.cached = ev.Cached
 			f.router.firstToken(f)

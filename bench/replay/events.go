@@ -15,6 +15,7 @@ const (
 	kindCheck        // a router looks whether a backend lives; as of a scrape
 	kindSweep        // a router lets slow starts go on; who: the router
 	kindExpire       // a request has waited too long; as of an abort
+	kindLate         // an answer is late; as of an abort
 	kindSample       // the loads are written down
 )
 

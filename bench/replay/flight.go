@@ -25,18 +25,20 @@ type flight struct {
 	tried balancer.Mask
 	tries int
 	try
+	second try // beside it, after it was late
 
 	served *engine // that it was sent to last
 
 	blocks []uint64 // of KV
-	seq    *sim.Seq
-	first  int64 // when the first token came
-	cached int   // of the prompt
+	first  int64    // when the first token came
+	cached int      // of the prompt
 }
 
 // try is what a request holds of a backend.
 type try struct {
 	engine *engine // where it runs; nil: nowhere
+	seq    *sim.Seq
+	tag    uint64 // of the sequence: the flight's number, and one that is never used again
 	lease  backends.Lease
 	pass   backends.Pass
 	hit    int64 // tokens that the index predicted

@@ -65,12 +65,17 @@ type Result struct {
 	Goodput                   float64 // part of the requests served as GoodTTFT and GoodTPOT say
 	Imbalance                 float64 // the most tokens computed by one backend, over the mean
 	Unserved                  int     // requests that were refused or failed
+	Limits                    []int32 // of requests on each backend, at the end, as the first router sees them; 0: none
+	Hedges                    HedgeCounts
 	Shed                      int     // of those, refused early or to make way
 	ServiceGap                float64 // most tokens by which one tenant was served more than another while both waited
 	ServiceBound              float64 // what that is not to be above (Sheng et al., OSDI 2024)
 
 	arrived int
 }
+
+// HedgeCounts are second tries, by what came of them, and late answers that had none.
+type HedgeCounts struct{ Won, Lost, Failed, Skipped int }
 
 const samples = 200 // of the loads, while requests arrive
 
@@ -120,6 +125,9 @@ func (r *Result) finish(w *world) {
 		r.Computed = append(r.Computed, e.computed+computed(e.model))
 	}
 	r.Index = w.routers[0].index.Stats().Bytes
+	for i := range w.routers[0].candidates {
+		r.Limits = append(r.Limits, w.routers[0].candidates[i].Bound())
+	}
 	for _, router := range w.routers {
 		r.ServiceGap, r.ServiceBound = max(r.ServiceGap, router.fairness.gap), max(r.ServiceBound, router.fairness.bound())
 	}

@@ -27,6 +27,7 @@ type router struct {
 	queue      admission.Queue
 	pace       admission.Pace
 	fairness   fairness
+	hedges     backends.Hedges
 	random     *stream
 	jitter     *stream // of scrapes and checks
 	prefixes
@@ -64,6 +65,7 @@ func newRouter(w *world, number int) (*router, error) {
 		}
 		r.candidates = append(r.candidates, candidate)
 	}
+	r.hedges.Set(c.Hedge.Budget)
 	r.prefixes.init(c, name)
 	return r, nil
 }
@@ -101,7 +103,7 @@ func (r *router) take(f *flight) {
 // false: there is none.
 func (r *router) try(f *flight) bool {
 	for f.tries < maxTries {
-		if !r.acquire(f) {
+		if !r.acquire(f, &f.try, balancer.FirstN(len(r.candidates))) {
 			return false
 		}
 		f.tries++
@@ -109,7 +111,8 @@ func (r *router) try(f *flight) bool {
 			r.pool.Budget().Request(r.time())
 		}
 		if f.engine.up {
-			err := f.engine.submit(f)
+			r.watchForLate(f)
+			err := f.engine.submit(f, &f.try)
 			if err != nil { // longer than the model's context
 				f.end(r, backends.Served, backends.Report{Evidence: backends.Neutral, Status: 400})
 				r.over(f, Refused)
@@ -126,14 +129,14 @@ func (r *router) try(f *flight) bool {
 // maxTries is the router's default: the first try and one more.
 const maxTries = 2
 
-// acquire is acquireOf of package router: it chooses a backend and reserves what
-// the request will take there.
-func (r *router) acquire(f *flight) bool {
+// acquire is acquireOf of package router: it chooses one of these backends and
+// reserves for t what the request will take there.
+func (r *router) acquire(f *flight, t *try, of balancer.Mask) bool {
 	now, q := r.time(), &r.request
 	q.Rand, q.Now = r.random.next(), r.world.now
-	q.Eligible = r.untried(f, now)
+	q.Eligible = r.untried(f, now).And(of)
 	r.describe(q, f)
-	for again := true; ; q.Eligible = r.untried(f, now) {
+	for again := true; ; q.Eligible = r.untried(f, now).And(of) {
 		i := balancer.Choose(r.policy, q, r.candidates)
 		if i < 0 {
 			return false
@@ -144,20 +147,21 @@ func (r *router) acquire(f *flight) bool {
 		if !ok {
 			continue
 		}
-		if ep.Acquire(&f.lease, r.candidates[i].Bound()) {
-			if overtaken := f.lease.Promise(q); !overtaken || !again {
-				f.engine, f.pass, f.hit, f.size = r.world.backends[i], pass, q.Decision.Predicted, q.Tokens
-				f.served, f.sent, f.beside = f.engine, now, r.candidates[i].Load.InFlight()
+		if ep.Acquire(&t.lease, r.candidates[i].Bound()) {
+			if overtaken := t.lease.Promise(q); !overtaken || !again {
+				t.engine, t.pass, t.hit, t.size = r.world.backends[i], pass, q.Decision.Predicted, q.Tokens
+				t.sent, t.beside = now, r.candidates[i].Load.InFlight()
+				f.served = t.engine
 				r.given(f.request, i)
 				if f.tries == 0 {
-					t := &r.world.config.Trace.Requests[f.request]
-					r.fairness.begin(&f.waiter, t, float64(r.estimator.Input(promptOf(t))))
+					asked := &r.world.config.Trace.Requests[f.request]
+					r.fairness.begin(&f.waiter, asked, float64(r.estimator.Input(promptOf(asked))))
 				}
 				return true
 			}
 			again = false
 			f.tried.Clear(i)
-			f.lease.Finish(backends.Ignored, now)
+			t.lease.Finish(backends.Ignored, now)
 		}
 		ep.Report(backends.Report{Pass: pass, Evidence: backends.Neutral}, now)
 	}
@@ -195,6 +199,8 @@ func promptOf(t *Request) admission.Prompt {
 // firstToken is the engine's first token of f: its answer has begun.
 func (r *router) firstToken(f *flight) {
 	f.first = r.world.now
+	r.secondLoses(f)
+	r.noteLateness(&f.try, f)
 	if !r.world.config.ReleaseAtEnd {
 		f.lease.FirstToken(r.time())
 	}
@@ -253,7 +259,11 @@ func (r *router) broke(f *flight) {
 	r.hurry(f.engine.number)
 	begun := f.first != 0
 	f.end(r, backends.Failed, backends.Report{Evidence: backends.Faulty})
-	if begun || f.tries >= maxTries || !r.pool.Budget().Retry(now) {
+	if f.second.engine != nil { // it is its retry
+		f.try, f.second = f.second, try{}
+		f.served = f.engine
+		r.world.result.Hedges.Won++
+	} else if begun || f.tries >= maxTries || !r.pool.Budget().Retry(now) {
 		r.over(f, Failed)
 	} else {
 		r.take(f)
@@ -266,21 +276,22 @@ func (r *router) gone(f *flight) {
 	if f.parked {
 		r.leaveQueue(f)
 	}
+	r.secondLoses(f)
 	if e := f.engine; e != nil {
-		e.abort(f)
+		e.abort(&f.try)
 		f.end(r, backends.Ignored, backends.Report{Evidence: backends.Neutral})
 	}
 	r.over(f, Left)
 	r.freed()
 }
 
-// end ends what f holds of its backend.
-func (f *flight) end(r *router, o backends.Outcome, report backends.Report) {
+// end ends what t holds of its backend.
+func (t *try) end(r *router, o backends.Outcome, report backends.Report) {
 	now := r.time()
-	report.Pass = f.pass
-	f.lease.Endpoint().Report(report, now)
-	f.lease.Finish(o, now)
-	f.engine, f.seq = nil, nil
+	report.Pass = t.pass
+	t.lease.Endpoint().Report(report, now)
+	t.lease.Finish(o, now)
+	t.engine, t.seq, t.tag = nil, nil, 0
 }
 
 // over is the end of a request.

@@ -24,6 +24,7 @@ type world struct {
 	backends []*engine
 	flights  []*flight // by their number, which is the tag of their sequence
 	free     []int32
+	tags     uint64
 	open     int // requests that came and have not ended
 	stream   *stream
 	classes  *stream
@@ -109,6 +110,8 @@ func (w *world) happen(e event) {
 		w.routers[e.what].check(int(e.who), e.at)
 	case kindSweep:
 		w.routers[e.who].sweep()
+	case kindLate:
+		w.late(e.who, int(e.what))
 	case kindExpire:
 		w.expire(e.who, int(e.what))
 	case kindSample:
@@ -163,6 +166,9 @@ func (w *world) befall(f Fault) {
 		}
 		e.up = false
 		for _, f := range w.flights {
+			if f.request >= 0 && f.second.engine == e {
+				f.router.secondBroke(f)
+			}
 			if f.request >= 0 && f.engine == e {
 				f.router.broke(f)
 			}

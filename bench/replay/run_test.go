@@ -101,6 +101,18 @@ func TestBooksBalance(t *testing.T) {
 		}
 	})
 	f("one backend", func(c *Config) { c.Backends = 1 })
+	f("second tries", func(c *Config) {
+		c.Hedge, c.Leave, c.MaxInflight = Hedge{0.5, 1}, 0.2, 20
+		c.Faults = []Fault{
+			{At: 5 * time.Second, Backend: 1, Kind: Slow, Speed: 0.01},
+			{At: 7 * time.Second, Backend: 0, Kind: Crash},
+			{At: 8 * time.Second, Backend: 1, Kind: Crash},
+			{At: 9 * time.Second, Backend: 2, Kind: Slow, Speed: 0.01},
+			{At: 12 * time.Second, Backend: 0, Kind: Heal},
+			{At: 12 * time.Second, Backend: 1, Kind: Heal},
+			{At: 13 * time.Second, Backend: 2, Kind: Heal},
+		}
+	})
 }
 
 // Routers that tell each other nothing find more by homes than without, and those
@@ -281,4 +293,28 @@ func TestShedding(t *testing.T) {
 	some := run(t, c)
 	assert.Positive(t, some.Shed)
 	assert.Equal(t, some.Unserved, some.Shed, "all that is refused is refused early")
+}
+
+// A backend that stands still now and then costs those less that it lets wait, where
+// a second one is asked; within the budget, and nothing is asked twice without need.
+func TestHedging(t *testing.T) {
+	c := New(traffic(t, "plain", 2000, func(p *Traffic) { p.Rate = 20 }), "round_robin")
+	c.Backends = 4
+	for at := 20 * time.Second; at < 90*time.Second; at += 10 * time.Second {
+		c.Faults = append(c.Faults, Fault{At: at, Kind: Slow, Speed: 0.02}, Fault{At: at + time.Second, Kind: Heal})
+	}
+	without := run(t, c)
+	assert.Zero(t, without.Hedges)
+	c.Hedge = Hedge{Percentile: 0.95, Budget: 0.05}
+	with := run(t, c)
+	h := with.Hedges
+	tries := h.Won + h.Lost + h.Failed
+	assert.Positive(t, h.Won)
+	assert.LessOrEqual(t, tries, 2000/20+10)
+	assert.Less(t, with.TTFTp99, 0.7*without.TTFTp99)
+	assert.Zero(t, with.Unserved)
+
+	c.Faults, c.Hedge.Budget = nil, 0
+	none := run(t, c).Hedges
+	assert.Zero(t, none.Won+none.Lost+none.Failed)
 }

@@ -37,6 +37,8 @@ type ReplayRunCmd struct {
 	Limits   bool          `name:"find-limits" help:"Find out how many an engine can take at once, as pools[].concurrency does."`
 	Queue    time.Duration `default:"30s" placeholder:"D" help:"How long a request may wait in a router's queue (${default}), of 1024 places; 0 is none."`
 	Batch    float64       `placeholder:"X" help:"Part of the requests that are of the class batch, and are refused first; 0 to 1."`
+	Hedge    float64       `placeholder:"X" help:"An answer that is later than this part of the others, 0 to 1, is asked of a second backend too."`
+	Budget   float64       `name:"hedge-budget" default:"0.02" placeholder:"X" help:"Part of the requests that may be asked a second time (${default})."`
 	Seed     uint64        `default:"1" help:"Seed of everything that is drawn (${default}); with the same one results repeat."`
 	Seeds    int           `default:"1" placeholder:"N" help:"Run with so many seeds from --seed on, and print means and ranges (${default})."`
 	JSON     bool          `xor:"output" help:"Print the results as a JSON array, and nothing else."`
@@ -113,7 +115,7 @@ func (c *ReplayRunCmd) configs(env *Env) ([]replay.Config, error) {
 		config.Backends, config.Engine = c.Backends, engine.WithKVTokens(c.KVTokens)
 		config.Routers, config.Scrape, config.Seed = c.Routers, c.Scrape, c.Seed
 		config.MaxInflight, config.FindLimits = c.Inflight, c.Limits
-		config.Batch = c.Batch
+		config.Batch, config.Hedge = c.Batch, replay.Hedge{Percentile: c.Hedge, Budget: c.Budget}
 		if c.Queue > 0 {
 			config.Queue = replay.Queue{Wait: c.Queue, Size: 1024}
 		}

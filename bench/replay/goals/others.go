@@ -11,7 +11,7 @@ import (
 )
 
 func others(s *sheet) error {
-	for _, measure := range []func(*sheet) error{hot, stale, routers, slow, crash, tenants} {
+	for _, measure := range []func(*sheet) error{hot, stale, routers, slow, crash, tenants, limits, hedged} {
 		if err := measure(s); err != nil {
 			return err
 		}
