@@ -1,6 +1,6 @@
-// Command goals measures what the balancing is to reach, G1 to G9, in simulated
-// time, and fails if one of those that are gated is missed. G10, the cost of a pick,
-// is measured by the benchmarks of package balancer.
+// Command goals measures what the balancing is to reach, G1 to G9, G11 and G12, in
+// simulated time, and fails if one of those that are gated is missed. G10, the cost
+// of a pick, is measured by the benchmarks of package balancer.
 //
 // With -traces it measures those on published traces too, with -ablations each term
 // of the cost without which adaptive would be simpler. With -plots it draws what
