@@ -216,8 +216,8 @@ type Summary struct {
 	TPOTp50  float64 `json:"tpot_p50_s"`
 	E2Ep50   float64 `json:"e2e_p50_s"`
 	Goodput  float64 `json:"goodput_ratio"`
-	Gap      float64 `json:"service_gap_tokens"` // between tenants that both waited; 0 where nobody did
-	Shed     int     `json:"shed"`               // requests refused early
+	Gap      float64 `json:"service_gap_tokens,omitempty"` // between tenants that both waited; 0 where nobody did
+	Shed     int     `json:"shed,omitempty"`               // requests refused early
 }
 
 // Summary returns what scripts are told.
