@@ -27,8 +27,9 @@ type Charge struct {
 
 	// At the first token: what was read by then, and what those who ran should have
 	// added to each step.
-	read int64
-	adds float64
+	read    int64
+	adds    float64
+	crowded bool // it had a queue then
 }
 
 // Take puts on l what r, as it was decided, will cost there; c must be empty. It
@@ -77,7 +78,7 @@ func (c *Charge) FirstToken(now int64) (times float64) {
 	l.started.Add(1)
 	l.read.Add(c.prefill)
 	c.giveBack(now)
-	c.read, c.adds = l.read.Load(), l.adds()
+	c.read, c.adds, c.crowded = l.read.Load(), l.adds(), l.Ahead(now) > stepCrowd
 	if c.tokens == 0 {
 		return 0
 	}

@@ -16,6 +16,8 @@ const (
 	stepSpan  = 16    // no more than so many times what was configured is believed, nor less
 	stepFew   = 0.02  // what of the noise a slope of 1 is worth: answers of one time are less than as many apart
 	stepWhole = 128   // tokens of an answer that counts whole
+	stepOdd   = 3     // times the mean: what is slower counts as that
+	stepCrowd = 1.0   // seconds of prompts that a backend has ahead: more, and it has a queue of its own
 	stepMost  = 10.0  // seconds between two tokens of an answer that says anything of steps
 )
 
@@ -68,8 +70,11 @@ func (l *Load) adds() float64 {
 
 // learnSteps learns from an answer of so many tokens that took so many seconds
 // after the first.
-func (c *Charge) learnSteps(tokens int64, took float64) {
+func (c *Charge) learnSteps(tokens int64, took float64, now int64) {
 	l, n := c.load, float64(tokens-1)
+	if c.crowded || l.Ahead(now) > stepCrowd {
+		return // who waits in the engine's own queue prolongs nobody's steps
+	}
 	if gap := took / n; gap > 0 && gap < stepMost {
 		l.learned.steps.observe((c.adds+l.adds())/2, float64(l.read.Load()-c.read)/n, gap, stepPart*min(n/stepWhole, 1))
 	}
@@ -85,6 +90,7 @@ func (d *interference) observe(added, read, gap, part float64) {
 		d.gap.set(gap)
 		return
 	}
+	gap = min(gap, stepOdd*d.gap.get()) // one that was thrown out and computed again says nothing of steps
 	x, z, y := added-d.added.get(), read-d.read.get(), gap-d.gap.get()
 	d.added.move(added, part)
 	d.read.move(read, part)

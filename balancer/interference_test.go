@@ -31,7 +31,8 @@ func answers(l *balancer.Load, times, rate float64, count int) {
 		for range rnd.IntN(3) {
 			c := new(balancer.Charge)
 			l.Acquire(0)
-			c.Take(l, &balancer.Request{Now: now, Tokens: 2000 + rnd.Int64N(20_000)})
+			c.Take(l, &balancer.Request{Now: now, Tokens: 2000 + rnd.Int64N(20_000), Stream: true})
+			c.FirstToken(now)
 			others = append(others, c)
 		}
 		l.Acquire(0)
@@ -53,6 +54,10 @@ func answers(l *balancer.Load, times, rate float64, count int) {
 		c.Settle(now)
 		l.Release()
 	}
+	for _, c := range others {
+		l.Release()
+		c.Settle(now)
+	}
 }
 
 // TestInterferenceIsLearned: by how much running requests prolong each other's
@@ -72,7 +77,7 @@ func TestInterferenceIsLearned(t *testing.T) {
 	f(1, 2_000, 600, 0.7, 1.3)
 	f(4, 20_000, 600, 3, 5)
 	f(0.1, 20_000, 600, 1.0/16, 0.5)
-	f(100, 20_000, 600, 10, 16)
+	f(100, 20_000, 600, 8, 16)
 }
 
 // TestInterferenceCounts: of two backends with as much to do, the one is taken
@@ -85,6 +90,9 @@ func TestInterferenceCounts(t *testing.T) {
 	answers(pool[1].Load, 1, 20_000, 600)
 	for i := range pool {
 		pool[i].Load.Forgive() // of how slow they are nothing counts
+		for range 20 {
+			pool[i].Load.Acquire(0)
+		}
 	}
 	r := &balancer.Request{Eligible: balancer.FirstN(2), Tokens: 500, Output: 500, Now: int64(time.Hour)}
 	for random := range uint64(50) {
@@ -99,4 +107,31 @@ func TestInterferenceCounts(t *testing.T) {
 	l.SetInterference(math.NaN(), math.Inf(1))
 	answers(&l, 6, 20_000, 600)
 	assert.True(t, l.Interference() >= 1.0/16 && l.Interference() <= 16)
+}
+
+// TestInterferenceOfAQueue: of answers beside a long queue nothing is learned, for
+// those who wait there prolong nobody's steps; and a backend that looks lighter than
+// its pool draws no more than a little more.
+func TestInterferenceOfAQueue(t *testing.T) {
+	var l balancer.Load
+	var queued balancer.Charge
+	queued.Take(&l, &balancer.Request{Tokens: 50_000, Stream: true})
+	answers(&l, 8, 20_000, 600)
+	assert.Equal(t, 1.0, l.Interference())
+
+	p, pool := newPolicy(t, "adaptive"), pool(3)
+	for i, times := range []float64{1, 0.1, 1} {
+		answers(pool[i].Load, times, 20_000, 600)
+		pool[i].Load.Forgive()
+	}
+	for range 20 { // so many that the others are as good at two thirds of it
+		pool[1].Load.Acquire(0)
+	}
+	for _, i := range []int{0, 2} {
+		for range 10 {
+			pool[i].Load.Acquire(0)
+		}
+	}
+	r := &balancer.Request{Eligible: balancer.FirstN(3), Tokens: 500, Output: 5000, Now: int64(time.Hour), Rand: 1 << 60}
+	assert.NotEqual(t, 1, balancer.Choose(p, r, pool))
 }

@@ -171,7 +171,7 @@ func (c *Charge) Learn(u helixflow.Usage, now int64) {
 	if u.OutputTokens > 1 {
 		gap := seconds(max(now-c.first, 1)) / float64(u.OutputTokens-1)
 		d.gap.begin(math.Log(max(gap, minGap)), meanPart)
-		c.learnSteps(u.OutputTokens, gap*float64(u.OutputTokens-1))
+		c.learnSteps(u.OutputTokens, gap*float64(u.OutputTokens-1), now)
 	}
 }
 
@@ -214,7 +214,7 @@ func (p *pace) refresh(now int64, candidates []Candidate) {
 			k++
 		}
 	}
-	if n+m == 0 {
+	if n+m+k == 0 {
 		return
 	}
 	slowness, typical, beside := median(slow[:n]), median(gap[:m]), median(steps[:k])
@@ -255,12 +255,17 @@ func factorOf(over float64) float64 {
 }
 
 // besideOf is what a backend's interference counts that was seen to be so much, in a
-// pool where this much is usual: machines that are alike are not told apart by noise.
+// pool where this much is usual: machines that are alike are not told apart by
+// noise. None is taken for much lighter than its pool, for that would draw more
+// and more requests to it, of which nothing could be learned any more.
 func besideOf(times, usual float64) float64 {
-	if f := times / usual; f > bandLow && f < bandHigh {
-		return usual
+	switch f := times / usual; {
+	case f >= bandHigh:
+		return times
+	case f <= bandLow:
+		return usual * bandLow
 	}
-	return times
+	return usual
 }
 
 // insert puts v, in order, among those before the last place of sorted.
