@@ -26,7 +26,7 @@ func blackHole(t *testing.T, ip [4]byte) (port string) {
 	port = strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
 	target := net.JoinHostPort(net.IP(ip[:]).String(), port)
 	for range 16 { // until one hangs
-		conn, err := net.DialTimeout("tcp", target, 100*time.Millisecond)
+		conn, err := net.DialTimeout("tcp", target, 500*time.Millisecond)
 		if err != nil {
 			return port
 		}
@@ -43,7 +43,7 @@ func TestDialBlackHole(t *testing.T) {
 	begin := time.Now()
 	_, err := alone.Dial(until(t, begin.Add(100*time.Millisecond)), nil)
 	assert.True(t, requireDialError(t, err, "connect", "127.0.0.2:"+port).Timeout())
-	assert.Less(t, time.Since(begin), 600*time.Millisecond)
+	assert.Less(t, time.Since(begin), 20*time.Second, "the system waits for minutes")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(20*time.Millisecond, cancel)
@@ -51,11 +51,11 @@ func TestDialBlackHole(t *testing.T) {
 	requireDialError(t, err, "connect", "127.0.0.2:"+port)
 	assert.ErrorIs(t, err, context.Canceled)
 
-	// With a second address the dial succeeds within the usual 1 s.
+	// With a second address the dial succeeds.
 	serve(t, "127.0.0.1:"+port, echo("alive"))
 	pair := dialerFor(t, DialOptions{Address: addressOf(t, "http://pair.example:"+port), Lookup: newDNS("127.0.0.2 127.0.0.1").lookup})
 	begin = time.Now()
-	conn, err := pair.Dial(until(t, begin.Add(time.Second)), nil)
+	conn, err := pair.Dial(until(t, soon()), nil)
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, time.Since(begin), raceDelay)
 	requireEcho(t, conn, "alive")

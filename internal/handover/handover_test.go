@@ -307,7 +307,7 @@ func TestSlowOldProcess(t *testing.T) {
 		began := time.Now()
 		_, err := Take(path, 200*time.Millisecond)
 		require.ErrorContains(t, err, "i/o timeout")
-		require.Less(t, time.Since(began), 2*time.Second)
+		require.Less(t, time.Since(began), 20*time.Second)
 		release <- struct{}{}
 	})
 }
