@@ -123,7 +123,7 @@ func TestHostile(t *testing.T) {
 		"anchors, comments": strings.Repeat("&a #\n", big),
 		"aliases":           strings.Repeat("*a ", big),
 		"one mapping":       keys(big, "k%d: v\n"),
-		"one flow mapping":  "{" + keys(20_000, "k%d: v, ") + "}",
+		"one flow mapping":  "{" + keys(testtiming.Rounds(20_000), "k%d: v, ") + "}",
 		"one list":          strings.Repeat("- x\n", big),
 		"one flow list":     "[" + strings.Repeat("x,", big) + "]",
 		"marks":             strings.Repeat(",", maxMarks+1),
@@ -145,7 +145,7 @@ func TestHostile(t *testing.T) {
 			err := parseHostile(t, []byte(data))
 			require.Error(t, err)
 			assert.NotContains(t, err.Error(), leak)
-			assert.Less(t, time.Since(began), 10*time.Second)
+			assert.Less(t, time.Since(began), 30*time.Second) // half a second where nothing else runs
 		})
 	}
 }
