@@ -72,10 +72,11 @@ var rooms = []room{
 	{pkg: "balancer", inside: []string{".", "internal/metric"}, third: []string{xxhash}},
 	{
 		pkg: "cache", inside: []string{".", "internal/..."},
-		third: []string{"github.com/dgraph-io/ristretto", "github.com/klauspost/compress"},
+		third: []string{"github.com/dgraph-io/ristretto", "github.com/klauspost/compress", xxhash},
 		only: map[string][]string{
 			"github.com/dgraph-io/ristretto": {"memory.go"},
 			"github.com/klauspost/compress":  {"codec.go"},
+			xxhash:                           {"key.go"},
 		},
 	},
 	{

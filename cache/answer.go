@@ -26,7 +26,8 @@ type Answer struct {
 	Stored  time.Time // when it was whole
 	Expires time.Time
 
-	refs refs // the tables of Memory that hold it
+	heard mark // which purges whoever asked for it had heard of
+	refs  refs // the tables of Memory that hold it
 }
 
 // Beat is a moment of a stream: by After its first Size bytes had come.

@@ -19,9 +19,11 @@ import (
 
 // A value is, in this order, numbers in big endian:
 //
-//	magic    4 bytes  "hfc1": the version of the form
+//	magic    4 bytes  "hfc2": the version of the form
 //	sum      32       SHA-256 of all that follows
 //	digest   32       of the key
+//	check    8        likewise
+//	heard    2 × 8    the last purge that whoever asked had heard of
 //	flags    1        stream, compressed
 //	sharing  1        of the scope
 //	op       1
@@ -32,14 +34,14 @@ import (
 //	texts    each behind 2 bytes of length: the scope's tenant and key, the tenant, the model, the content type
 //	pace     4 bytes of length, then 4 bytes of size and 4 of microseconds for each beat
 //	body     the rest
-const magic = "hfc1"
+const magic = "hfc2"
 
 const (
 	flagStream     = 1 << 0
 	flagCompressed = 1 << 1
 
 	compressAbove = 1 << 10
-	fixedPart     = len(magic) + sha256.Size*2 + 3 + 3*8 + 5*8 + 2*4 + 4
+	fixedPart     = len(magic) + sha256.Size*2 + 8 + 2*8 + 3 + 3*8 + 5*8 + 2*4 + 4
 )
 
 var errForm = errors.New("cannot read a cached answer: it is not one of this version, or not whole")
@@ -72,6 +74,9 @@ func Encode(dst []byte, a *Answer) []byte {
 	dst = append(dst, magic...)
 	dst = append(dst, make([]byte, sha256.Size)...) // the sum, when all is there
 	dst = append(dst, a.Key.Digest[:]...)
+	for _, n := range []uint64{a.Key.Check, a.heard.MS, a.heard.N} {
+		dst = binary.BigEndian.AppendUint64(dst, n)
+	}
 	flags, body := byte(0), a.Body
 	if a.Stream {
 		flags |= flagStream
@@ -135,7 +140,8 @@ func Decode(value []byte, k *Key, limit int64) (*Answer, error) {
 	}
 	r := reader{b: rest}
 	a := &Answer{Key: *k}
-	digest := Digest(r.take(sha256.Size))
+	digest, check := Digest(r.take(sha256.Size)), r.uint64()
+	a.heard.MS, a.heard.N = r.uint64(), r.uint64()
 	flags, sharing := r.byte(), Sharing(r.byte())
 	a.Op, a.Stream = helixflow.Op(r.byte()), flags&flagStream != 0
 	a.Asked, a.Stored, a.Expires = r.time(), r.time(), r.time()
@@ -146,7 +152,7 @@ func Decode(value []byte, k *Key, limit int64) (*Answer, error) {
 	scope := Scope{sharing: sharing, tenant: r.text(), key: r.text()}
 	a.Tenant, a.Model, a.ContentType = r.text(), r.text(), r.text()
 	beats := int(r.uint32())
-	if r.short || digest != k.Digest || scope != k.Scope || size > min(limit, maxBody) || beats > maxBeats || a.Op >= helixflow.NumOps {
+	if r.short || digest != k.Digest || check != k.Check || scope != k.Scope || size > min(limit, maxBody) || beats > maxBeats || a.Op >= helixflow.NumOps {
 		return nil, errForm
 	}
 	for range beats {

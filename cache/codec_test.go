@@ -14,16 +14,18 @@ import (
 
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/internal/openai"
+	"github.com/helixflow/helixflow/internal/redisx"
 )
 
 func encodable(body []byte) *Answer {
 	now := time.UnixMilli(time.Now().UnixMilli())
 	return &Answer{
-		Key: Key{Scope: NewScope(ByKey, "acme", "k1"), Digest: Digest{1, 2, 3}}, Op: helixflow.OpCompletions, Model: "m", Tenant: "acme",
+		Key: Key{Scope: NewScope(ByKey, "acme", "k1"), Digest: Digest{1, 2, 3}, Check: 4}, Op: helixflow.OpCompletions, Model: "m", Tenant: "acme",
 		Stream: true, ContentType: "text/event-stream", Body: body, UsageChunk: openai.Span{Start: 2, End: 4},
 		Pace:  []Beat{{Size: 2, After: time.Millisecond}, {Size: int64(len(body)), After: time.Second}},
 		Usage: helixflow.Usage{InputTokens: 1, CachedTokens: 2, OutputTokens: 3, ReasoningTokens: 4, Reported: true},
 		Asked: now, Stored: now.Add(time.Second), Expires: now.Add(time.Minute),
+		heard: mark{Place: redisx.Place{MS: 5, N: 6}},
 	}
 }
 
@@ -59,13 +61,14 @@ func TestCodecBelievesNothing(t *testing.T) {
 	}
 	refuse(append(bytes.Clone(value), 0), "longer")
 	refuse([]byte(strings.Repeat("x", 5000)), "foreign")
-	old := append([]byte("hfc0"), value[4:]...)
+	old := append([]byte("hfc1"), value[4:]...)
 	refuse(old, "of an older version")
 	for _, k := range []Key{
-		{Scope: NewScope(ByKey, "other", "k1"), Digest: a.Key.Digest},
-		{Scope: NewScope(ByKey, "acme", "k2"), Digest: a.Key.Digest},
-		{Scope: NewScope(ByTenant, "acme", ""), Digest: a.Key.Digest},
-		{Scope: a.Key.Scope, Digest: Digest{1, 2, 4}},
+		{Scope: NewScope(ByKey, "other", "k1"), Digest: a.Key.Digest, Check: 4},
+		{Scope: NewScope(ByKey, "acme", "k2"), Digest: a.Key.Digest, Check: 4},
+		{Scope: NewScope(ByTenant, "acme", ""), Digest: a.Key.Digest, Check: 4},
+		{Scope: a.Key.Scope, Digest: Digest{1, 2, 4}, Check: 4},
+		{Scope: a.Key.Scope, Digest: a.Key.Digest, Check: 5},
 	} {
 		_, err := Decode(value, &k, 1<<20)
 		assert.Error(t, err)
@@ -141,7 +144,7 @@ func FuzzDecode(f *testing.F) {
 	a := encodable([]byte("abcdef"))
 	f.Add(Encode(nil, a), true)
 	f.Add(Encode(nil, encodable(bytes.Repeat([]byte("ab"), 1000))), true)
-	f.Add([]byte("hfc1"), false)
+	f.Add([]byte(magic), false)
 	f.Fuzz(func(t *testing.T, value []byte, seal bool) {
 		if seal && len(value) > len(magic)+len(Digest{}) {
 			value = resealed(bytes.Clone(value))

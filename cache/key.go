@@ -8,6 +8,8 @@ import (
 	"hash"
 	"sync"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/helixflow/helixflow"
 	"github.com/helixflow/helixflow/internal/openai"
 )
@@ -50,11 +52,13 @@ func (s Scope) Private() bool { return s.sharing == ByKey || s.sharing == ByTena
 // Digest is a SHA-256.
 type Digest [sha256.Size]byte
 
-// Key stands for a question. Two are the same one if they are equal, scope and
-// digest.
+// Key stands for a question. Two are the same one if they are equal in all of it.
+// Check is another hash of what Digest is one of: whatever were wrong with one of
+// them, two questions would still be two.
 type Key struct {
 	Scope  Scope
 	Digest Digest
+	Check  uint64
 }
 
 // Question is what a Key is made of.
@@ -73,14 +77,20 @@ type Question struct {
 // version is part of every key: it changes when what a key covers does.
 const version = 1
 
-// KeyOf is the key of q in a scope. It does not allocate. Of the body every
-// member counts but those that Untold names; their order does not.
-func KeyOf(s Scope, q *Question) Key {
+// Keys makes keys. The zero value is ready; safe for concurrent use.
+type Keys struct {
+	Hash func() hash.Hash // nil: SHA-256; tests put in another
+
+	hashers sync.Pool
+}
+
+// Of is the key of q in a scope. It does not allocate. Of the body every member counts
+// but those that Untold names; their order does not.
+func (keys *Keys) Of(s Scope, q *Question) Key {
 	if s.sharing == 0 {
 		panic("BUG: a key without a scope")
 	}
-	h := hashers.Get().(*hasher)
-	h.Reset()
+	h := keys.hasher()
 	h.number(version)
 	h.number(uint64(s.sharing))
 	h.text(s.tenant)
@@ -99,9 +109,9 @@ func KeyOf(s Scope, q *Question) Key {
 			h.bytes(value)
 		}
 	}
-	h.Sum(h.sum[:0])
-	k := Key{Scope: s, Digest: h.sum}
-	hashers.Put(h)
+	h.digest.Sum(h.sum[:0])
+	k := Key{Scope: s, Digest: h.sum, Check: h.check.Sum64()}
+	keys.hashers.Put(h)
 	return k
 }
 
@@ -122,32 +132,50 @@ func Untold(member []byte) bool {
 	return false
 }
 
-// hasher feeds fields to a hash so that no two lists of them look the same: each
+// hasher feeds fields to two hashes so that no two lists of them look the same: each
 // comes behind its length.
 type hasher struct {
-	hash.Hash
+	digest hash.Hash
+	check  xxhash.Digest
 	length [8]byte
 	sum    Digest // here, since what Sum is given escapes
 	small  [128]byte
 }
 
-var hashers = sync.Pool{New: func() any { return &hasher{Hash: sha256.New()} }}
+func (keys *Keys) hasher() *hasher {
+	h, _ := keys.hashers.Get().(*hasher)
+	switch {
+	case h != nil:
+	case keys.Hash != nil:
+		h = &hasher{digest: keys.Hash()}
+	default:
+		h = &hasher{digest: sha256.New()}
+	}
+	h.digest.Reset()
+	h.check.Reset()
+	return h
+}
+
+func (h *hasher) write(p []byte) {
+	h.digest.Write(p)
+	_, _ = h.check.Write(p)
+}
 
 func (h *hasher) number(n uint64) {
 	binary.BigEndian.PutUint64(h.length[:], n)
-	h.Write(h.length[:])
+	h.write(h.length[:])
 }
 
 func (h *hasher) bytes(b []byte) {
 	h.number(uint64(len(b)))
-	h.Write(b)
+	h.write(b)
 }
 
 func (h *hasher) text(s string) {
 	h.number(uint64(len(s)))
 	for len(s) > 0 {
 		n := copy(h.small[:], s)
-		h.Write(h.small[:n])
+		h.write(h.small[:n])
 		s = s[n:]
 	}
 }

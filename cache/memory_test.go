@@ -245,7 +245,7 @@ func TestPurge(t *testing.T) {
 	for range 1000 {
 		_, _ = c.Purge(Selection{Tenant: "none"}, now)
 	}
-	assert.LessOrEqual(t, len(c.purges), maxPurges)
+	assert.LessOrEqual(t, len(c.purges.list), maxPurges)
 }
 
 func TestRecording(t *testing.T) {

@@ -37,7 +37,7 @@ func open(t testing.TB, url string) *redisx.Client {
 
 func share(t *testing.T, url string) *cache.Shared {
 	t.Helper()
-	s := cache.NewShared(open(t, url), 4<<20, func(cache.Selection, time.Time) {})
+	s := cache.NewShared(open(t, url), 4<<20, nil)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -113,7 +113,8 @@ func TestForeignValues(t *testing.T) {
 	f(cache.Encode(nil, cachetest.Answer(k, []byte("x"), now.Add(time.Hour), time.Hour)), false)
 	f(good, true)
 	require.NoError(t, raw.Del(context.Background(), name))
-	require.NoError(t, raw.Push(context.Background(), name, []byte("a list"), 1, time.Minute))
+	_, err := raw.Append(context.Background(), name, "no value", 1, time.Minute)
+	require.NoError(t, err)
 	assert.Nil(t, s.Get(&k, now))
 }
 
@@ -147,7 +148,7 @@ func TestSharedWithoutRedis(t *testing.T) {
 
 // BenchmarkShared is what a hit at another replica's answer takes, of 4 KiB.
 func BenchmarkShared(b *testing.B) {
-	s := cache.NewShared(open(b, testredis.Start(b).URL()), 4<<20, func(cache.Selection, time.Time) {})
+	s := cache.NewShared(open(b, testredis.Start(b).URL()), 4<<20, nil)
 	b.Cleanup(s.Close)
 	k := cachetest.Key("acme", 1)
 	s.Put(cachetest.Answer(k, bytes.Repeat([]byte("words of an answer, "), 200), time.Now(), time.Hour), time.Now())

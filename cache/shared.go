@@ -24,7 +24,8 @@ const (
 	queuedBytes = 32 << 20 // and their size
 	purgeEvery  = time.Second
 	purgesKept  = 128
-	// skew is by how much the clocks of replicas may differ.
+	// skew is by how much the clock of a replica may be ahead of another's, for an answer
+	// of its own to be found there.
 	skew = 5 * time.Second
 )
 
@@ -42,13 +43,15 @@ type Shared struct {
 }
 
 // NewShared keeps answers of at most largest bytes in the Redis, which it closes
-// when it is closed. learn is told of every purge by any replica, those of the last
-// day first.
-func NewShared(r *redisx.Client, largest int64, learn func(Selection, time.Time)) *Shared {
+// when it is closed. c hears of every purge by any replica, those of the last day first;
+// nil: nobody does.
+func NewShared(r *redisx.Client, largest int64, c *Cache) *Shared {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shared{redis: r, largest: largest, queue: make(chan *Answer, queued), stop: stop}
 	s.ended.Go(func() { s.write(ctx) })
-	s.ended.Go(func() { s.hear(ctx, learn) })
+	if c != nil {
+		s.ended.Go(func() { s.hear(ctx, c) })
+	}
 	return s
 }
 
@@ -130,15 +133,14 @@ type purgeNote struct {
 	Tenant string `json:"tenant,omitempty"`
 	Model  string `json:"model,omitempty"`
 	Key    string `json:"key,omitempty"`
-	AtMS   int64  `json:"at_ms"`
 }
 
-func (s *Shared) purges() string { return s.redis.Key("purges") }
+func (s *Shared) log() string { return s.redis.Key("purged") }
 
-// Purge tells every replica. What lies in the Redis goes when its time is up, and is
-// not found before.
-func (s *Shared) Purge(which Selection, now time.Time) error {
-	note := purgeNote{Tenant: which.Tenant, Model: which.Model, AtMS: now.UnixMilli()}
+// Purge tells every replica, and returns the purge's place among all of them. What lies
+// in the Redis goes when its time is up, and is not found before.
+func (s *Shared) Purge(which Selection) (redisx.Place, error) {
+	note := purgeNote{Tenant: which.Tenant, Model: which.Model}
 	if which.Digest != (Digest{}) {
 		note.Key = hex.EncodeToString(which.Digest[:])
 	}
@@ -146,28 +148,18 @@ func (s *Shared) Purge(which Selection, now time.Time) error {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	return s.redis.Push(context.Background(), s.purges(), text, purgesKept, pastAsked)
+	return s.redis.Append(context.Background(), s.log(), string(text), purgesKept, pastAsked)
 }
 
-// hear asks for purges, again and again.
-func (s *Shared) hear(ctx context.Context, learn func(Selection, time.Time)) {
+// hear asks for purges, again and again, and tells those that could not be told.
+func (s *Shared) hear(ctx context.Context, c *Cache) {
 	tick := time.NewTicker(purgeEvery)
 	defer tick.Stop()
-	known := map[string]bool{}
+	var last redisx.Place
 	for {
-		list, err := s.redis.List(ctx, s.purges(), purgesKept)
-		if err == nil {
-			seen := make(map[string]bool, len(list))
-			for _, text := range list {
-				seen[text] = true
-				if known[text] {
-					continue
-				}
-				if which, at, ok := readPurge(text); ok {
-					learn(which, at)
-				}
-			}
-			known = seen
+		c.tellRest(s)
+		if list, err := s.redis.Entries(ctx, s.log(), purgesKept); err == nil {
+			last = c.hearOf(list, last)
 		}
 		select {
 		case <-ctx.Done():
@@ -177,22 +169,40 @@ func (s *Shared) hear(ctx context.Context, learn func(Selection, time.Time)) {
 	}
 }
 
+// hearOf learns of the purges in list behind last, and returns which is the last of
+// them. Those between last and a list that is full are lost: they may have been about
+// anything.
+func (c *Cache) hearOf(list []redisx.Entry, last redisx.Place) redisx.Place {
+	if len(list) == purgesKept && last.Before(list[0].Place) {
+		c.learn(Selection{}, list[0].Place)
+	}
+	for _, e := range list {
+		if which, ok := readPurge(e.Text); ok && last.Before(e.Place) {
+			c.learn(which, e.Place)
+		}
+	}
+	if len(list) > 0 {
+		last = list[len(list)-1].Place
+	}
+	return last
+}
+
 // readPurge reads what a replica wrote, or something else that looks like it: a
 // purge too many does no harm.
-func readPurge(text string) (which Selection, at time.Time, ok bool) {
+func readPurge(text string) (which Selection, ok bool) {
 	var note purgeNote
-	if json.Unmarshal([]byte(text), &note) != nil || note.AtMS <= 0 {
-		return which, at, false
+	if json.Unmarshal([]byte(text), &note) != nil {
+		return which, false
 	}
 	which = Selection{Tenant: note.Tenant, Model: note.Model}
 	if note.Key != "" {
 		digest, err := hex.DecodeString(note.Key)
 		if err != nil || len(digest) != len(which.Digest) {
-			return which, at, false
+			return which, false
 		}
 		which.Digest = Digest(digest)
 	}
-	return which, time.UnixMilli(note.AtMS), true
+	return which, true
 }
 
 // SharedStats are figures of a Shared.

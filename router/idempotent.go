@@ -22,6 +22,11 @@ const (
 
 // recall finds the answer to the same request of before, if there is one; else the
 // right to give it. An error is what the client is to read.
+//
+// A backend never sees a key, not even where this is off. It is asked with the pool's
+// credential, so to one that knows such keys those of all tenants would be one caller's,
+// and one tenant could be given another's answer. And the key stands for what the client
+// wrote: a fallback sends another model under it, a hedge asks twice at once.
 func (e *Exchange) recall() error {
 	if !e.client.idempotent || e.body == nil {
 		return nil
@@ -34,9 +39,6 @@ func (e *Exchange) recall() error {
 	if !validIdempotencyKey(key) {
 		return errIdempotencyKey
 	}
-	// The backend is not told: to one that knows such keys, those of all tenants
-	// would be one caller's.
-	e.header.B = dropNamed(e.header.B, idempotencyHeaders)
 	found := e.srv.answers.Ask(e.principal.Tenant, key, e.digest(), e.began)
 	e.srv.metrics.Idempotent(results[found.Verdict])
 	switch found.Verdict {
@@ -56,16 +58,12 @@ func (e *Exchange) recall() error {
 	return nil
 }
 
-var (
-	idempotencyHeaders = [][]byte{[]byte("Idempotency-Key")}
-
-	results = [...]metric.IdempotencyResult{
-		idempotency.First:   metric.IdempotentFirst,
-		idempotency.Running: metric.IdempotentRunning,
-		idempotency.Kept:    metric.IdempotentReplayed,
-		idempotency.Other:   metric.IdempotentReused,
-	}
-)
+var results = [...]metric.IdempotencyResult{
+	idempotency.First:   metric.IdempotentFirst,
+	idempotency.Running: metric.IdempotentRunning,
+	idempotency.Kept:    metric.IdempotentReplayed,
+	idempotency.Other:   metric.IdempotentReused,
+}
 
 // validIdempotencyKey accepts 1 to 255 bytes of printable ASCII.
 func validIdempotencyKey(key []byte) bool {

@@ -96,8 +96,7 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 			if e.client.idempotencyKey = v; e.client.idempotent {
 				e.client.idempotencyKey = nil // which of the two is not for us to choose
 			}
-			e.client.idempotent = true
-			e.header.B = appendHeader(e.header.B, string(k), v)
+			e.client.idempotent = true // and it goes no further: see recall
 		case "Cache-Control":
 			e.client.cache.read(v)
 			e.header.B = appendHeader(e.header.B, string(k), v)

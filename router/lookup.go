@@ -180,7 +180,7 @@ func (e *Exchange) keyed(c *caching) bool {
 	if e.name == e.snap.catchAll {
 		q.Asked = e.wanted()
 	}
-	e.known.key = cache.KeyOf(cache.NewScope(c.Sharing, p.Tenant, p.KeyID), &q.Question)
+	e.known.key = e.srv.keys.Of(cache.NewScope(c.Sharing, p.Tenant, p.KeyID), &q.Question)
 	q.Question = cache.Question{}
 	header.Free()
 	return true

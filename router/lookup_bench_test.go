@@ -97,13 +97,14 @@ func BenchmarkKey(b *testing.B) {
 		rule := cache.Rule{Sharing: cache.ByTenant}
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			var v openai.View
+			var keys cache.Keys
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
 				if !v.Read(body, &c) || rule.Judge(helixflow.OpChatCompletions, body, &c, &v) != cache.Keeps {
 					b.Fatal("not kept")
 				}
-				k := cache.KeyOf(cache.NewScope(cache.ByTenant, "acme", ""), &cache.Question{Op: c.Op, Model: "m", Body: body, Call: &c, View: &v})
+				k := keys.Of(cache.NewScope(cache.ByTenant, "acme", ""), &cache.Question{Op: c.Op, Model: "m", Body: body, Call: &c, View: &v})
 				_ = k
 			}
 		})

@@ -74,9 +74,6 @@ func (e *Exchange) begunPassing() error {
 	e.call = openai.Call{} // nothing of it decides, or is of this request
 	e.name = e.below.prefix.name
 	e.bodyRead = e.began
-	if e.client.idempotent { // to a backend that knows such keys, those of all tenants would be one caller's
-		e.header.B = dropNamed(e.header.B, idempotencyHeaders)
-	}
 	return e.checkPath()
 }
 

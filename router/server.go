@@ -56,6 +56,7 @@ type Server struct {
 	answers      *idempotency.Store
 	known        atomic.Pointer[cache.Cache]   // nil before the first plan with a model that has answers kept
 	knownThrough atomic.Pointer[redisx.Client] // what the cache is to be shared through, until there is one
+	keys         cache.Keys
 	flights      flights
 	flying       sync.WaitGroup // of the flights' goroutines
 	objects      *objects.Registry

@@ -28,6 +28,7 @@ type Store interface {
 func Run(t *testing.T, fresh func(t *testing.T) Store) {
 	t.Run("whole", func(t *testing.T) { whole(t, fresh(t)) })
 	t.Run("scopes", func(t *testing.T) { scopes(t, fresh(t)) })
+	t.Run("one digest", func(t *testing.T) { oneDigest(t, fresh(t)) })
 	t.Run("time", func(t *testing.T) { lifetimes(t, fresh(t)) })
 	t.Run("many", func(t *testing.T) { many(t, fresh(t)) })
 }
@@ -84,7 +85,7 @@ func scopes(t *testing.T, s Store) {
 	acme := Key("acme", 1)
 	s.Put(Answer(acme, []byte("secret"), now, time.Minute), now)
 	await(t, s, acme)
-	other := Key("other", 1) // the same digest, as if it were no more than a constant
+	other := Key("other", 1) // the same digest
 	assert.Nil(t, s.Get(&other, now))
 	for _, scope := range []cache.Scope{
 		cache.NewScope(cache.ByKey, "acme", ""), cache.NewScope(cache.ByKey, "acme", "k"),
@@ -97,6 +98,25 @@ func scopes(t *testing.T, s Store) {
 	assert.Equal(t, "other", string(await(t, s, other).Body))
 	if a := s.Get(&acme, now); a != nil {
 		assert.Equal(t, "secret", string(a.Body))
+	}
+}
+
+// oneDigest puts answers to questions that are the same but for what their keys have
+// beside the digest.
+func oneDigest(t *testing.T, s Store) {
+	now := time.Now()
+	keys := make([]cache.Key, 3)
+	for n := range keys {
+		keys[n] = Key("acme", 1)
+		keys[n].Check = uint64(n)
+		assert.Nil(t, s.Get(&keys[n], now))
+		s.Put(Answer(keys[n], fmt.Append(nil, n), now, time.Minute), now)
+		assert.Equal(t, fmt.Sprint(n), string(await(t, s, keys[n]).Body))
+	}
+	for n := range keys {
+		if a := s.Get(&keys[n], now); a != nil {
+			assert.Equal(t, fmt.Sprint(n), string(a.Body))
+		}
 	}
 }
 

@@ -167,29 +167,6 @@ func (c *Client) Del(ctx context.Context, keys ...string) error {
 	return c.do(ctx, keys[0], func(ctx context.Context) error { return c.rdb.Del(ctx, keys...).Err() })
 }
 
-// Push puts a value at the head of a list, which it keeps at most so many of, for
-// ttl after the last push.
-func (c *Client) Push(ctx context.Context, key string, value []byte, keep int64, ttl time.Duration) error {
-	return c.do(ctx, key, func(ctx context.Context) error {
-		_, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			p.LPush(ctx, key, value)
-			p.LTrim(ctx, key, 0, keep-1)
-			p.PExpire(ctx, key, ttl)
-			return nil
-		})
-		return err
-	})
-}
-
-// List returns the first n values of a list, as far as there are any.
-func (c *Client) List(ctx context.Context, key string, n int64) (values []string, err error) {
-	err = c.do(ctx, key, func(ctx context.Context) (err error) {
-		values, err = c.rdb.LRange(ctx, key, 0, n-1).Result()
-		return err
-	})
-	return values, err
-}
-
 // Script is a Lua script, which a Redis is sent once and then named by its digest.
 type Script struct{ script *redis.Script }
 

@@ -23,7 +23,7 @@ import (
 func TestCluster(t *testing.T) {
 	nodes := testredis.StartCluster(t, 3)
 	for _, s := range nodes { // as the documentation does
-		rights := "~test:* +@connection +cluster|slots +evalsha +eval +get +set +incr +multi +exec +lpush +ltrim +pexpire"
+		rights := "~test:* +@connection +cluster|slots +evalsha +eval +get +set +incr +multi +exec +pexpire +xadd +xrevrange"
 		require.Equal(t, "+OK", s.Command(t, append([]string{"ACL", "SETUSER", "helixflow", "on", ">hunter2"}, strings.Fields(rights)...)...))
 	}
 	c, err := Open(Options{
@@ -46,7 +46,8 @@ func TestCluster(t *testing.T) {
 	for _, s := range nodes {
 		assert.NotEqual(t, ":0", s.Command(t, "DBSIZE"), "each has some")
 	}
-	require.NoError(t, c.Push(ctx, c.Key("list"), []byte("x"), 10, time.Minute))
+	_, err = c.Append(ctx, c.Key("list"), "x", 10, time.Minute)
+	require.NoError(t, err)
 
 	script := NewScript(`return {redis.call("INCR", KEYS[1]), redis.call("INCR", KEYS[2])}`)
 	f := func(i int, want int64) {

@@ -148,6 +148,10 @@ func TestRepliesAreShared(t *testing.T) {
 	assert.EqualValues(t, 2, l.calls.Load())
 	l.asked(a, body, "miss")
 	assert.EqualValues(t, 3, l.calls.Load())
+	for _, r := range l.routers { // what came after the purge is everybody's
+		l.awaitKnown(r, body, true)
+	}
+	assert.EqualValues(t, 3, l.calls.Load())
 }
 
 // Whatever stands in Redis in an answer's place, a router asks a backend.
