@@ -22,10 +22,7 @@ func StartCluster(t testing.TB, n int, args ...string) []*Server {
 	t.Helper()
 	nodes, buses := make([]*Server, n), make([]string, n)
 	for i := range nodes {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		_, buses[i], _ = net.SplitHostPort(l.Addr().String())
-		require.NoError(t, l.Close())
+		_, buses[i], _ = net.SplitHostPort(freeAddress(t))
 		nodes[i] = Start(t, append([]string{
 			"--cluster-enabled", "yes", "--cluster-port", buses[i], "--cluster-node-timeout", "2000",
 			"--cluster-require-full-coverage", "no",

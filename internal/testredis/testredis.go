@@ -7,6 +7,7 @@ package testredis
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
@@ -32,13 +33,25 @@ type Server struct {
 // machine without redis-server fails the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &Server{Address: l.Addr().String(), args: args, dir: t.TempDir()}
-	require.NoError(t, l.Close())
+	s := &Server{Address: freeAddress(t), args: args, dir: t.TempDir()}
 	s.Run(t)
 	t.Cleanup(func() { s.Kill() })
 	return s
+}
+
+// freeAddress is one on loopback that nobody listens on, below the ports that
+// systems take for outgoing connections: it stays free until the server takes it,
+// and takes it again.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000)))
+		if err != nil {
+			continue
+		}
+		require.NoError(t, l.Close())
+		return l.Addr().String()
+	}
 }
 
 // URL is where it is, for a client.

@@ -23,10 +23,7 @@ import (
 func (s *Server) ListenTLS(t testing.TB, cert, key, clients string) (address string) {
 	t.Helper()
 	if s.tls == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		s.tls = l.Addr().String()
-		require.NoError(t, l.Close())
+		s.tls = freeAddress(t)
 	}
 	_, port, err := net.SplitHostPort(s.tls)
 	require.NoError(t, err)

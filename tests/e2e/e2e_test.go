@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/helixflow/helixflow/tests/outside"
 )
 
 // bench is what the scripts share; set before any runs, then read only.
@@ -121,13 +122,13 @@ func (b *bench) setup(env *testscript.Env) error {
 		w.vars[k] = v
 		env.Setenv(k, v)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	dead, err := outside.Address()
 	if err != nil {
 		return err
 	}
-	w.vars["DEAD"] = l.Addr().String()
-	env.Setenv("DEAD", l.Addr().String())
+	w.vars["DEAD"] = dead
+	env.Setenv("DEAD", dead)
 	env.Values[worldKey{}] = w
 	env.Defer(w.close)
-	return l.Close()
+	return nil
 }

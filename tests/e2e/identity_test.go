@@ -31,6 +31,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/helixflow/helixflow/tests/outside"
 )
 
 // idp is an issuer of tokens: a discovery document and a key set over HTTP.
@@ -75,12 +77,18 @@ func (w *world) idp(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func (w *world) startIDP(ts *testscript.TestScript, args []string) {
-	overTLS, at := false, "127.0.0.1:0"
+	overTLS, at := false, ""
 	name := flags(ts, args, 1, false, func(f *flag.FlagSet) {
 		f.BoolVar(&overTLS, "tls", false, "")
 		f.StringVar(&at, "at", at, "")
 	})[0]
-	l, err := net.Listen("tcp", at)
+	var l net.Listener
+	var err error
+	if at == "" {
+		l, err = outside.Listen()
+	} else {
+		l, err = net.Listen("tcp", at)
+	}
 	ts.Check(err)
 	p := w.idps[name]
 	if p == nil {

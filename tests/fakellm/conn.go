@@ -139,7 +139,7 @@ func (c *conn) left(err error) {
 	default:
 	}
 	now, how := time.Now(), "eof"
-	if errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		how = "reset"
 	}
 	c.server.note(func() {
@@ -195,6 +195,9 @@ func (c *conn) write(r *Request, data []byte) bool {
 		c.server.note(func() { r.Answered = time.Now() })
 	}
 	_, err := c.net.Write(data)
+	if err != nil {
+		c.left(err) // who reads may not have noticed yet
+	}
 	return err == nil
 }
 

@@ -191,6 +191,24 @@ func TestQueueServesPOSTsInOrder(t *testing.T) {
 	assert.Zero(t, s.Queued())
 }
 
+// Whoever leaves while the answer is being written is noted too, whether reading or
+// writing finds out first.
+func TestPeerLeavesMeanwhile(t *testing.T) {
+	s := start(t, Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for n := range 100 {
+		c := dial(t, s)
+		post(t, c, "events=2000,gap=50us", stream)
+		_, err := io.ReadFull(c, make([]byte, 1000))
+		require.NoError(t, err)
+		require.NoError(t, c.SetLinger(0))
+		require.NoError(t, c.Close())
+		_, found := s.Wait(ctx, func(r Request) bool { return r.ID == n+1 && !r.Left.IsZero() })
+		require.True(t, found, "of %d", n)
+	}
+}
+
 func TestPeerLeaves(t *testing.T) {
 	f := func(order, how string, leave func(c *net.TCPConn)) {
 		t.Helper()

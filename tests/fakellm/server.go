@@ -9,12 +9,14 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/helixflow/helixflow/tests/outside"
 )
 
 // Options are what a Server does on all its connections. The zero value is a
 // good backend on a free loopback port.
 type Options struct {
-	Addr        string        // default "127.0.0.1:0"
+	Addr        string        // by default a port of loopback that no connection takes while it is down
 	TLS         *tls.Config   // serve TLS when set
 	MaxRequests int           // close a connection, unannounced, after so many; 0 is never
 	MaxIdle     time.Duration // close a connection idle for so long; 0 is never
@@ -36,9 +38,6 @@ type Server struct {
 
 // Start listens and serves in the background until Close.
 func Start(o Options) (*Server, error) {
-	if o.Addr == "" {
-		o.Addr = "127.0.0.1:0"
-	}
 	s := &Server{options: o, addr: o.Addr, live: map[*conn]struct{}{}, resume: make(chan struct{})}
 	s.record.changed = make(chan struct{})
 	if err := s.Up(); err != nil {
@@ -90,17 +89,28 @@ func (s *Server) Up() error {
 	if s.listener != nil {
 		return nil
 	}
-	a, err := net.ResolveTCPAddr("tcp", s.addr)
+	l, err := listen(s.addr)
 	if err != nil {
-		return fmt.Errorf("cannot resolve %s: %w", s.addr, err)
-	}
-	l, err := net.ListenTCP("tcp", a)
-	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w", s.addr, err)
+		return err
 	}
 	s.listener, s.addr = l, l.Addr().String()
 	s.wg.Go(func() { s.accept(l) })
 	return nil
+}
+
+func listen(addr string) (*net.TCPListener, error) {
+	if addr == "" {
+		return outside.Listen()
+	}
+	a, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot resolve %s: %w", addr, err)
+	}
+	l, err := net.ListenTCP("tcp", a)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
+	}
+	return l, nil
 }
 
 // Down stops listening, so that connecting is refused, and closes every

@@ -21,16 +21,24 @@ const (
 // Address returns an address on loopback that nobody listens on. That it stays
 // so is all but certain.
 func Address() (string, error) {
+	l, err := Listen()
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// Listen listens on loopback, where one may listen again after closing it.
+func Listen() (*net.TCPListener, error) {
 	var last error
 	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(ports)))
-		if err != nil {
-			last = err
-			continue
+		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: firstPort + rand.IntN(ports)})
+		if err == nil {
+			return l, nil
 		}
-		return l.Addr().String(), l.Close()
+		last = err
 	}
-	return "", fmt.Errorf("cannot find a free port: %w", last)
+	return nil, fmt.Errorf("cannot find a free port: %w", last)
 }
 
 // Output collects what a process prints while others read it. The zero value is
