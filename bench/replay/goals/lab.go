@@ -3,6 +3,7 @@ package main
 // Runs, side by side, and searches for the load that is too much.
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -97,7 +98,8 @@ type workload struct {
 	made   bool
 }
 
-const madeSeed = 1
+// madeSeed is of all that is made up.
+var madeSeed = flag.Uint64("seed", 1, "seed of the traffic and of all that is drawn; the goals are gated with 1")
 
 // made are the workloads that need no files.
 func made() ([]workload, error) {
@@ -121,7 +123,7 @@ func generated(profile string, requests int, change func(*replay.Traffic)) (*rep
 	if change != nil {
 		change(&t)
 	}
-	return replay.Generate(t, madeSeed)
+	return replay.Generate(t, *madeSeed)
 }
 
 // read reads the traces of a folder.
@@ -154,7 +156,7 @@ func readFile(name string, formats []string) (t *replay.Trace, err error) {
 		if opened != nil {
 			return nil, opened
 		}
-		t, err = replay.Read(file, format, madeSeed)
+		t, err = replay.Read(file, format, *madeSeed)
 		_ = file.Close()
 		if err == nil {
 			return t, nil
@@ -171,6 +173,6 @@ func (w *workload) config(policy string, speed float64, kvTokens int) replay.Con
 		panic("BUG: " + err.Error())
 	}
 	c.Engine = engine.WithKVTokens(kvTokens)
-	c.Seed = madeSeed
+	c.Seed = *madeSeed
 	return c
 }
