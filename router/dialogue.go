@@ -77,7 +77,7 @@ func (d *dialogue) send(kind string) error {
 		return err
 	}
 	if kind == createEvent {
-		e.settle(e.bodyRead)
+		e.settle(e.bodyRead, true)
 		if err := e.arrive(e.bodyRead); err != nil {
 			return err
 		}

@@ -149,7 +149,7 @@ func (e *Exchange) finish() {
 	e.endAttempt(now)
 	e.disembark()
 	e.learn()
-	e.settle(now)
+	e.settle(now, e.delivered)
 	e.charge()
 	e.freeRequest()
 	e.forgo()

@@ -169,6 +169,9 @@ func (b *relay) follow() error {
 			if g.spoken && e.firstToken.IsZero() {
 				e.firstToken = b.spoke
 			}
+			if g.cut { // which the piece says
+				e.settle(b.spoke, false)
+			}
 			e.conn.armWrite(b.spoke)
 			if err := b.write(g.piece, whole); err != nil {
 				return err
@@ -234,6 +237,7 @@ func (b *relay) cutOff(message, code string) error {
 	e := b.e
 	e.forgo()
 	e.truncated = true
+	e.settle(time.Now(), false)
 	if message != "" && e.flown().events && !b.opaque {
 		e.conn.armWrite(time.Now())
 		_ = b.put(openai.AppendErrorFrame(nil, e.op, message, typeServer, code, b.sequence), false)
@@ -247,35 +251,47 @@ func (e *Exchange) disembark() {
 	if st == nil || st.done {
 		return
 	}
+	e.takeUsage(e.delivered)
 	st.done = true
 	if st.timer != nil {
 		st.timer.Stop()
 	}
-	f := st.flight
 	e.conn.waiting.CompareAndSwap(&st.parked, nil)
+	st.flight.leave(st)
+	if !st.first && e.delivered && e.problem == nil {
+		usage, r := e.known.usage, e.name.route
+		r.series.Saved(usage, r.price.of(usage))
+	}
+}
+
+// takeUsage takes over what the flight has used, of which others than the first have a
+// part only once they are served.
+func (e *Exchange) takeUsage(served bool) {
+	st := e.seat
+	if st == nil || st.done {
+		return
+	}
+	f := st.flight
 	f.mu.Lock()
 	usage := f.usage
 	f.mu.Unlock()
-	f.leave(st)
-	r := e.name.route
 	switch {
 	case st.first:
 		e.usage = usage
 		if !st.told {
 			e.tries = 1 // it was for this one that a backend was asked
 		}
-	case e.delivered && e.problem == nil:
+	case served && e.problem == nil:
 		e.known.usage = usage
-		r.series.Saved(usage, r.price.of(usage))
 	}
 }
 
 // coalescedDemand is what an answer that others began counts as against limits.
 // Who leaves before it is whole pays as on any other answer.
-func (e *Exchange) coalescedDemand() admission.Demand {
+func (e *Exchange) coalescedDemand(served bool) admission.Demand {
 	r := e.name.route
 	d := r.demandOf(e.known.usage)
-	if !e.known.usage.Reported && !e.delivered && e.problem == nil {
+	if !e.known.usage.Reported && !served && e.problem == nil {
 		d = e.seenDemand()
 	}
 	return r.cache.charged(d)

@@ -189,11 +189,14 @@ func promptOf(c *openai.Call, body []byte) admission.Prompt {
 	return p
 }
 
-// settle ends the ticket: what was used takes the place of what was reserved.
-func (e *Exchange) settle(now time.Time) {
+// settle ends the ticket: what was used takes the place of what was reserved. That
+// is so before the last byte of an answer goes out: who has read it all and asks
+// again at once finds what it left. served is whether the answer is whole then.
+func (e *Exchange) settle(now time.Time, served bool) {
 	if !e.ticket.Held() {
 		return
 	}
+	e.takeUsage(served)
 	if e.name == nil || e.op == helixflow.OpPassthrough { // it arrived and got no further, or uses nothing else
 		e.ticket.Settle(now, admission.Demand{})
 		return
@@ -203,7 +206,7 @@ func (e *Exchange) settle(now time.Time) {
 	case e.known.answer != nil:
 		e.ticket.Settle(now, e.hitDemand())
 	case e.coalesced():
-		e.ticket.Settle(now, e.coalescedDemand())
+		e.ticket.Settle(now, e.coalescedDemand(served))
 	case e.usage.Reported:
 		if e.seat == nil { // its flight has learned
 			r.estimator.Learn(e.prompt, e.usage)
@@ -299,7 +302,7 @@ func (e *Exchange) appendLimitHeaders(dst []byte, now time.Time) []byte {
 		left := admission.Standing{Kind: e.refusal.Kind, Limit: e.refusal.Limit, Reset: max(e.refusal.Wait, 0)}
 		return appendStanding(dst, left)
 	}
-	if !e.ticket.Held() {
+	if !e.ticket.Limited() {
 		return dst
 	}
 	for _, kind := range [...]admission.Kind{admission.Requests, admission.Tokens} {

@@ -101,7 +101,7 @@ func (e *Exchange) session(pool *Pool) uint64 {
 // learn has the model's estimates learn from what a request used whose limits do
 // not see to that.
 func (e *Exchange) learn() {
-	if e.usage.Reported && e.seat == nil && e.name != nil && e.prompt.Bytes > 0 && !e.ticket.Held() {
+	if e.usage.Reported && e.seat == nil && e.name != nil && e.prompt.Bytes > 0 && !e.ticket.Limited() {
 		e.name.route.estimator.Learn(e.prompt, e.usage)
 	}
 }

@@ -24,6 +24,9 @@ const (
 // Frames up to this size are copied behind their head and written at once.
 const copyBelow = 16 << 10
 
+// A request holds its limits until no more than this is left of its answer.
+const lastFrame = 64 << 10
+
 var (
 	errTruncated  = errors.New("the backend's answer broke off")
 	errClientLeft = errors.New("the client left")
@@ -56,6 +59,7 @@ func (b *relay) reset() {
 func (b *relay) run() error {
 	e := b.e
 	if e.conn.head.IsHead() || isBodiless(e.status) {
+		e.settle(time.Now(), true)
 		return b.write(nil, false)
 	}
 	switch a := e.attempt; {
@@ -90,6 +94,15 @@ func (b *relay) write(p []byte, last bool) error {
 		if last {
 			b.e.keep()
 		}
+	}
+	if last && b.e.ticket.Held() {
+		if n := len(p) - lastFrame; n > 0 { // a place is not free while somebody reads slowly
+			if err := b.put(p[:n], false); err != nil {
+				return err
+			}
+			p = p[n:]
+		}
+		b.e.settle(time.Now(), true)
 	}
 	return b.put(p, last)
 }
@@ -205,6 +218,7 @@ func (b *relay) truncated(cause error) error {
 	e := b.e
 	e.forgo()
 	e.unkeep()
+	e.settle(time.Now(), false)
 	if !e.left && !e.conn.Gone() {
 		e.truncated = true
 		if f, ok := cause.(*backends.Failure); ok {

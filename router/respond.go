@@ -57,6 +57,9 @@ func (e *Exchange) respond() {
 	c.closing = c.closing || e.srv.draining.Load() || c.mustClose() || c.given.Load()
 	b := &e.relay
 	e.describe()
+	if e.inHand() {
+		e.settle(now, true) // so that the head tells what is left
+	}
 	if e.known.keeps {
 		e.beginKeeping(now)
 	}
@@ -72,6 +75,20 @@ func (e *Exchange) respond() {
 		return
 	}
 	e.delivered = true
+}
+
+// inHand reports whether the last frame of the answer is the first one, so that
+// nothing can be learned about it any more.
+func (e *Exchange) inHand() bool {
+	size := e.bodySize()
+	switch a := e.attempt; {
+	case size < 0 || size > lastFrame:
+		return false
+	case e.flown() != nil:
+		return e.seat.view.over && !e.seat.view.cut
+	default:
+		return a == nil || a.whole
+	}
 }
 
 // mustClose reports whether more of the request may still be on its way than is

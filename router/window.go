@@ -39,7 +39,8 @@ func (f *flight) write(p []byte, last bool) error {
 		f.end += int64(len(p))
 	}
 	f.usage, f.sequence, f.spoken = e.usage, e.relay.sequence, !e.firstToken.IsZero()
-	f.failed, f.midway, f.ended = e.relay.failed, e.relay.opaque, last
+	f.failed, f.midway = e.relay.failed, e.relay.opaque
+	f.ended, f.cut = last || e.truncated, e.truncated // which what is written says
 	f.wake()
 	return nil
 }

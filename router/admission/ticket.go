@@ -29,6 +29,7 @@ type Ticket struct {
 	reserved Demand
 	began    int64 // the tick of the first arrival
 	alone    bool  // no lease is asked any more
+	settled  bool  // what was held is only remembered, for what it left
 }
 
 // hold is what is held of one scope, by the rules of the time it was taken.
@@ -53,6 +54,9 @@ func (s *kinds) add(k Kind) { *s |= 1 << k }
 // when more of them are known. A nil scope has no limits. If it refuses, what an
 // earlier call took is given back too; if it lacks a lease, all is kept.
 func (t *Ticket) Arrive(now time.Time, scopes ...*Scope) (no Refusal, ok bool) {
+	if t.settled {
+		*t = Ticket{}
+	}
 	if t.n == 0 {
 		t.began = ticks(now)
 	}
@@ -291,12 +295,16 @@ func (t *Ticket) giveBack(now time.Time) {
 }
 
 // Settle ends the ticket: what was used takes the place of what was reserved,
-// into debt if need be. Further calls do nothing.
+// into debt if need be. Further calls do nothing. It can still be asked what its
+// limits leave, until it is used again.
 func (t *Ticket) Settle(now time.Time, used Demand) {
+	if t.settled {
+		return
+	}
 	for i := range t.holds[:t.n] {
 		t.holds[i].settle(t.reserved, used, t.began, ticks(now))
 	}
-	*t = Ticket{}
+	t.settled = t.n > 0
 }
 
 func (h *hold) settle(reserved, used Demand, began, now int64) {
@@ -371,4 +379,7 @@ func (t *Ticket) Counts() (counts, strict bool) {
 }
 
 // Held reports whether the ticket holds anything.
-func (t *Ticket) Held() bool { return t.n > 0 }
+func (t *Ticket) Held() bool { return t.n > 0 && !t.settled }
+
+// Limited reports whether it holds or has held anything.
+func (t *Ticket) Limited() bool { return t.n > 0 }
