@@ -26,8 +26,8 @@ func (a *app) setMemory(m configs.Memory) {
 	a.memory.Limit(limit, m.Off)
 }
 
-// resources is how much of what is used up. It is asked a few times a second, and
-// tells the runtime of the cache on the way.
+// resources is how much of what is used up. It is asked a few times a second, or more
+// often where little memory is left, and tells the runtime of the cache on the way.
 func (a *app) resources(limit uint64) []pressure.Use {
 	if s, ok := a.edge.CacheStats(); ok {
 		a.garbage.Beside(s.Bytes)

@@ -6,12 +6,14 @@ import (
 	"time"
 )
 
-// How often the sources are asked. From Trim on the end may be near: at a hundred
-// MiB a second, the room from Shed to the end of a container of 512 MiB is used up in
-// a quarter of a second.
+// How often the sources are asked: so often that from one time to the next no more
+// than half of what is left can be used up, if requests come in as fast as is
+// likely. From Trim on the end may be near in any case.
 const (
 	every      = 250 * time.Millisecond
 	everyShort = 25 * time.Millisecond
+	everyLeast = 5 * time.Millisecond
+	fastest    = 1 << 30 // bytes a second
 )
 
 // memoryUse is the Resource that requests can be ended for.
@@ -113,16 +115,28 @@ func (w *Watch) run() {
 		case <-w.wake:
 		case <-timer.C:
 		}
-		if w.look(time.Now()) == Calm {
-			timer.Reset(every)
-		} else {
-			timer.Reset(everyShort)
-		}
+		w.look(time.Now())
+		timer.Reset(w.state.Load().pause())
 	}
 }
 
-// look asks once, and returns the level. Off, nothing is left of what was.
-func (w *Watch) look(now time.Time) Level {
+// pause is how long nobody has to look again.
+func (s *State) pause() time.Duration {
+	pause := every
+	if s.Level > Calm {
+		pause = everyShort
+	}
+	for _, u := range s.Uses {
+		if u.Resource == memoryUse && u.Limit > 0 {
+			left := float64(u.Limit) - min(float64(u.Used), float64(u.Limit))
+			pause = min(pause, time.Duration(left/2/fastest*float64(time.Second)))
+		}
+	}
+	return max(pause, everyLeast)
+}
+
+// look asks once. Off, nothing is left of what was.
+func (w *Watch) look(now time.Time) {
 	next := new(State)
 	if w.off.Load() {
 		w.ladder = Ladder{}
@@ -134,5 +148,4 @@ func (w *Watch) look(now time.Time) Level {
 	if before.Level != next.Level || next.Level == Refuse {
 		w.tell(*before, *next)
 	}
-	return next.Level
 }

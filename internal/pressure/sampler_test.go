@@ -1,0 +1,51 @@
+package pressure
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// TestWatchKeepsUp: a container that fills from one moment to the next is seen to,
+// however small it is, before it is full.
+func TestWatchKeepsUp(t *testing.T) {
+	const mib = 1 << 20
+	f := func(limit, idle, perSecond uint64, level Level, wantBelow float64) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			var filling time.Time
+			use := func() Use {
+				u := Use{memoryUse, idle, limit}
+				if now := time.Now(); !filling.IsZero() && now.After(filling) {
+					u.Used += uint64(now.Sub(filling).Seconds() * float64(perSecond))
+				}
+				return u
+			}
+			seen := 0.
+			looks := 0
+			w := Start(func(uint64) []Use { looks++; return []Use{use()} }, func(_, now State) {
+				if now.Level >= level && seen == 0 {
+					seen = now.Worst().Share()
+				}
+			})
+			defer w.Close()
+			time.Sleep(10*time.Second + time.Millisecond)
+			atRest := looks
+			filling = time.Now()
+			time.Sleep(time.Duration(float64(limit-idle) / float64(perSecond) * float64(time.Second)))
+			synctest.Wait()
+			assert.Greater(t, seen, 0.9, "of %d MiB, %d MiB a second", limit/mib, perSecond/mib)
+			assert.Less(t, seen, wantBelow, "of %d MiB, %d MiB a second", limit/mib, perSecond/mib)
+			assert.LessOrEqual(t, atRest, 50*10, "looks while there is nothing to do")
+		})
+	}
+	f(64*mib, 20*mib, 100*mib, Shed, 0.97)
+	f(64*mib, 20*mib, 300*mib, Shed, 0.98)
+	f(128*mib, 20*mib, 400*mib, Shed, 0.98)
+	f(512*mib, 20*mib, 800*mib, Shed, 0.98)
+	f(512*mib, 20*mib, 2000*mib, Shed, 1)
+	f(4096*mib, 20*mib, 1000*mib, Shed, 0.96)
+	f(1<<40, 20*mib, 1<<35, Shed, 0.96)
+}
