@@ -309,8 +309,8 @@ func (e *Exchange) readPiece(length int64) error {
 		}
 		c.armRead(now, bodySilence)
 	}
-	if n := len(e.body.B); n == cap(e.body.B) && int64(n) != length {
-		e.growBody(length)
+	if n := len(e.body.B); n == cap(e.body.B) && int64(n) != length && !e.growBody(length) {
+		return errHeavy
 	}
 	n, err := c.body.Read(e.body.B[len(e.body.B):cap(e.body.B)])
 	e.body.B = e.body.B[:len(e.body.B)+n]
@@ -331,18 +331,24 @@ func (e *Exchange) readPiece(length int64) error {
 }
 
 // growBody doubles the body's room, and gives it all that its length claims once a
-// quarter of that has come.
-func (e *Exchange) growBody(length int64) {
-	most := int64(trustedPart * cap(e.body.B))
-	if length < 0 || length > most {
-		e.body = e.body.Grow(1)
-		return
+// quarter of that has come; false if there is no memory for it.
+func (e *Exchange) growBody(length int64) bool {
+	next := int64(2 * cap(e.body.B))
+	if 0 <= length && length <= int64(trustedPart*cap(e.body.B)) {
+		next = length
 	}
-	whole := buf.Get(int(length))
-	whole.B = append(whole.B, e.body.B...)
+	if room := e.srv.opt.Room; room != nil && next > heldFrom && !room(sentTwice*next) {
+		return false
+	}
+	larger := buf.Get(int(next))
+	larger.B = append(larger.B, e.body.B...)
 	e.body.Free()
-	e.body = whole
+	e.body = larger
+	return true
 }
+
+// sentTwice: the kernel holds a body as well while it is sent on.
+const sentTwice = 2
 
 func fastEnough(got int, after time.Duration) bool {
 	return after <= bodyGrace || float64(got) >= bodyRate*(after-bodyGrace).Seconds()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +87,37 @@ func TestPressureRefusesLargeBodies(t *testing.T) {
 	f("Content-Length: 2000000", "")
 	f("Transfer-Encoding: chunked", chunkOf(`{"model":"m","messages":["`)+strings.Repeat(chunkOf(strings.Repeat("x", 64<<10)), 20))
 	assert.Equal(t, 200, c.ask(t, chat(simple, c.as("interactive"))).status)
+}
+
+// TestNoRoomForBodies: what is left of memory is asked for before a large body takes
+// it, and small ones ask nobody.
+func TestNoRoomForBodies(t *testing.T) {
+	var left atomic.Int64
+	url := newBackend(t, func(a *asked) bool { a.write(jsonAnswer(`{}`)); return true })
+	w := newWorld(t, open("", url), func(o *Options) { o.Room = func(n int64) bool { return left.Add(-n) >= 0 } })
+	f := func(size int, framing string, room int64, status int) {
+		t.Helper()
+		left.Store(room)
+		body := `{"model":"m","messages":["` + strings.Repeat("x", size) + `"]}`
+		raw := chat(body)
+		if framing == "chunked" {
+			raw = strings.Replace(strings.Replace(raw, fmt.Sprint("Content-Length: ", len(body)), "Transfer-Encoding: chunked", 1), body, chunkOf(body)+lastChunk, 1)
+		}
+		c := w.dial(t)
+		go func() { _, _ = io.WriteString(c, raw) }()
+		a := readAnswer(t, bufio.NewReader(c))
+		if assert.Equal(t, status, a.status, a.body); status == 503 {
+			requireReason(t, a, 503, "router_overloaded", "pressure_body")
+		}
+	}
+	for _, framing := range []string{"", "chunked"} {
+		f(10_000, framing, 0, 200)
+		f(60_000, framing, 0, 200)
+		f(200_000, framing, 2_000_000, 200)
+		f(200_000, framing, 100_000, 503)
+		f(900_000, framing, 1_000_000, 503)
+		f(900_000, framing, 10_000_000, 200)
+	}
 }
 
 // TestPressureLetsGoOfConnections: idle ones at once, and from Lean on each behind

@@ -31,11 +31,12 @@ const (
 
 // Options are what a Server needs that no reload changes.
 type Options struct {
-	MaxHeader int             // bytes
-	HalfClose string          // "cancel" or "ignore"
-	SpoolDir  string          // for uploads whose model comes late; "" is the system's
-	TLS       *tls.Config     // nil for plain HTTP
-	Sharing   *sharing.Broker // for limits that other replicas have too; nil where none are
+	MaxHeader int                    // bytes
+	HalfClose string                 // "cancel" or "ignore"
+	SpoolDir  string                 // for uploads whose model comes late; "" is the system's
+	TLS       *tls.Config            // nil for plain HTTP
+	Room      func(bytes int64) bool // whether there is memory for a large body; nil: there is
+	Sharing   *sharing.Broker        // for limits that other replicas have too; nil where none are
 	Metrics   *metric.Metrics
 	Log       *slog.Logger
 }

@@ -29,7 +29,8 @@ import (
 // wire makes the edge and the admin API, and puts the first plan into force.
 func (a *app) wire(cfg *configs.Config) error {
 	s := cfg.Server
-	o := router.Options{MaxHeader: int(s.MaxHeader), HalfClose: s.HalfClose, SpoolDir: s.SpoolDir, Sharing: a.sharing, Metrics: a.metrics, Log: a.log}
+	room := func(bytes int64) bool { return a.memory.Take(bytes) }
+	o := router.Options{MaxHeader: int(s.MaxHeader), HalfClose: s.HalfClose, SpoolDir: s.SpoolDir, Room: room, Sharing: a.sharing, Metrics: a.metrics, Log: a.log}
 	if s.TLS.Cert != "" {
 		o.TLS = &tls.Config{GetConfigForClient: a.tlsNow}
 	}

@@ -135,7 +135,7 @@ func (h *hierarchy) tightest(own string) (used, limit uint64, ok bool) {
 // limitOf is the lowest limit of one cgroup; 0: it has none.
 func (v *version) limitOf(dir string) (limit uint64) {
 	for _, name := range v.limits {
-		if n, isNumber := readNumber(filepath.Join(dir, name)); isNumber && n > 0 && n < unlimited   && (limit == 0 || n < limit) {
+		if n, isNumber := readNumber(filepath.Join(dir, name)); isNumber && n > 0 && n < unlimited && (limit == 0 || n < limit) {
 			limit = n
 		}
 	}

@@ -49,3 +49,40 @@ func TestWatchKeepsUp(t *testing.T) {
 	f(4096*mib, 20*mib, 1000*mib, Shed, 0.96)
 	f(1<<40, 20*mib, 1<<35, Shed, 0.96)
 }
+
+// TestTake: between two looks no more is given than was left, and a look is made at
+// once where that is too little.
+func TestTake(t *testing.T) {
+	assert.True(t, (*Watch)(nil).Take(1<<60))
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1 << 40
+		used := uint64(most / 2)
+		w := Start(func(limit uint64) []Use {
+			if limit == 0 {
+				return []Use{{"descriptors", 1, 2}}
+			}
+			return []Use{{"descriptors", 1, 2}, {memoryUse, used, limit}}
+		}, func(_, _ State) {})
+		defer w.Close()
+		assert.True(t, w.Take(most*1000), "before the first look")
+		time.Sleep(every)
+		synctest.Wait()
+		assert.True(t, w.Take(most*1000), "without a limit")
+		w.Limit(most, false)
+		synctest.Wait()
+		assert.True(t, w.Take(most/5))
+		assert.True(t, w.Take(most/5))
+		assert.False(t, w.Take(most/5), "0.92 and not 0.5 + 0.6")
+		synctest.Wait()
+		assert.True(t, w.Take(most/5*2), "it was looked, and was not so bad")
+		time.Sleep(every)
+		synctest.Wait()
+		used = most
+		time.Sleep(every)
+		synctest.Wait()
+		assert.False(t, w.Take(1))
+		w.Limit(most, true)
+		synctest.Wait()
+		assert.True(t, w.Take(most))
+	})
+}

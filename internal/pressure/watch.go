@@ -1,6 +1,7 @@
 package pressure
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,7 +70,8 @@ type Watch struct {
 	limit  atomic.Uint64
 	off    atomic.Bool
 	state  atomic.Pointer[State]
-	ladder Ladder // the goroutine's
+	room   atomic.Int64 // bytes that Take may give until the next look
+	ladder Ladder       // the goroutine's
 	wake   chan struct{}
 	stop   chan struct{}
 	done   sync.WaitGroup
@@ -81,6 +83,7 @@ type Watch struct {
 func Start(source Source, tell func(before, now State)) *Watch {
 	w := &Watch{source: source, tell: tell, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 	w.state.Store(&State{})
+	w.room.Store(endless)
 	w.done.Go(w.run)
 	return w
 }
@@ -90,10 +93,41 @@ func Start(source Source, tell func(before, now State)) *Watch {
 func (w *Watch) Limit(bytes uint64, off bool) {
 	w.limit.Store(bytes)
 	w.off.Store(off)
+	w.hurry()
+}
+
+// hurry has the sources asked at once.
+func (w *Watch) hurry() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
+}
+
+// endless is room where nobody knows of a limit.
+const endless = math.MaxInt64 / 2
+
+// Take reports whether so many bytes of memory may be taken now. Between two looks
+// no more are given than were left then to where Lean begins, so that many large
+// requests at once cannot use up what is left before it is seen. A nil Watch gives
+// all.
+func (w *Watch) Take(bytes int64) bool {
+	if w == nil || w.room.Add(-bytes) >= 0 {
+		return true
+	}
+	w.room.Add(bytes)
+	w.hurry()
+	return false
+}
+
+// room is how many bytes of memory are left to where Lean begins.
+func (s *State) room() int64 {
+	for _, u := range s.Uses {
+		if u.Resource == memoryUse && u.Limit > 0 && u.Limit < endless {
+			return int64(from[Lean]*float64(u.Limit)) - int64(min(u.Used, u.Limit))
+		}
+	}
+	return endless
 }
 
 // State is how things were when they were looked at last.
@@ -144,6 +178,7 @@ func (w *Watch) look(now time.Time) {
 		next.Uses = w.source(w.limit.Load())
 		next.Level = w.ladder.Step(next.Worst().Share(), now)
 	}
+	w.room.Store(next.room())
 	before := w.state.Swap(next)
 	if before.Level != next.Level || next.Level == Refuse {
 		w.tell(*before, *next)

@@ -21,20 +21,22 @@ import (
 const (
 	memoryLimit = 160 // MiB
 	heavyBody   = 900 << 10
-	heavyMost   = 4000 // requests
+	lightBody   = 60 << 10 // which is taken in at every level but the last
+	lightEach   = 6        // beside a heavy one
+	heavyMost   = 4000     // requests
 	heavyPause  = 10 * time.Millisecond
 )
 
-// TestMemory: requests of a size that is taken in at nearly every level wait for an
-// engine that does not answer, until they hold all the memory there is. Some of them
-// are given up, with an answer that says so, and others are refused; a small stream
-// that began before runs on to its end.
+// TestMemory: large requests wait for an engine that does not answer until there is
+// no room for more of them, and then smaller ones, which are let in without, until
+// they hold all the memory there is. Some are given up, with an answer that says so,
+// and others are refused; a small stream that began before runs on to its end.
 func TestMemory(t *testing.T) {
 	end, ended := context.WithCancel(context.Background())
 	defer ended()
 	engine := serveEngine(t, func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
-		if n > heavyBody {
+		if n > lightBody {
 			<-r.Context().Done()
 			return
 		}
@@ -62,8 +64,11 @@ models: [{name: m, targets: [{pool: p}]}]
 		return strings.Contains(metrics, line)
 	}
 	until(t, patience, "the stream does not run", func() bool { return says(fmt.Sprintf("helixflow_backend_inflight{backend=%q} 1\n", "http://"+engine)) })
-	heavy := `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", heavyBody) + `"}]}`
-	said, enough := make(chan string, heavyMost), make(chan struct{})
+	asks := func(size int) string {
+		return `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", size) + `"}]}`
+	}
+	heavy, light := asks(heavyBody), asks(lightBody)
+	said, enough := make(chan string, heavyMost*(1+lightEach)), make(chan struct{})
 	l.clients.Go(func() { // refusing some makes room for others: in the end only what waits holds memory
 		for range heavyMost {
 			select {
@@ -74,6 +79,9 @@ models: [{name: m, targets: [{pool: p}]}]
 			case <-time.After(heavyPause):
 			}
 			l.clients.Go(func() { said <- l.ask(heavy, false) })
+			for range lightEach {
+				l.clients.Go(func() { said <- l.ask(light, false) })
+			}
 		}
 	})
 	until(t, 4*patience, "nothing is given up", func() bool { return !says("helixflow_requests_given_up_total 0\n") })
@@ -86,6 +94,40 @@ models: [{name: m, targets: [{pool: p}]}]
 	}
 	t.Logf("%.0f MiB of %d", r.rss(), memoryLimit)
 	require.NoError(t, r.cmd.Process.Kill()) // and all that waits for it
+}
+
+// TestMemoryAtOnce: large bodies that come all at once, more of them than there is
+// memory for, and faster than it can be measured: what there is no room for is
+// refused before it takes any.
+func TestMemoryAtOnce(t *testing.T) {
+	const bodies = 300
+	engine := serveEngine(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	})
+	r := startRouter(t, func(hash string) string {
+		return fmt.Sprintf(`
+server: {memory: {limit: 96MiB}}
+tenants: [{name: t, priority: interactive, keys: [{name: k, hash: %q}]}]
+pools: [{name: p, health: off, backends: [{url: "http://%s"}]}]
+models: [{name: m, targets: [{pool: p}]}]
+`, hash, engine)
+	})
+	l := newLoad(t, r)
+	heavy := `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", heavyBody) + `"}]}`
+	said := make(chan string, bodies)
+	for range bodies {
+		l.clients.Go(func() { said <- l.ask(heavy, false) })
+	}
+	for range bodies / 2 { // the others wait for the engine
+		how := <-said
+		assert.Contains(t, how, `503 {"error":{`)
+		assert.Contains(t, how, "router_overloaded")
+	}
+	most := r.memory("VmHWM:")
+	t.Logf("%.0f MiB at most", most)
+	assert.Less(t, most, 160., "the limit, and what the program itself is, but not %d MiB", bodies*heavyBody>>20)
+	require.NoError(t, r.cmd.Process.Kill())
 }
 
 // heard is what has been said, and at least one thing.

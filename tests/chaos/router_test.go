@@ -196,17 +196,20 @@ func grows(name string) bool {
 }
 
 // rss is the memory it has, in MiB.
-func (r *router) rss() float64 {
+func (r *router) rss() float64 { return r.memory("VmRSS:") }
+
+// memory is a line of its /proc/self/status, in MiB.
+func (r *router) memory(line string) float64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
 	require.NoError(r.t, err)
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+	for l := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(l, line); ok {
 			kib, err := strconv.Atoi(strings.Fields(rest)[0])
 			require.NoError(r.t, err)
 			return float64(kib) / 1024
 		}
 	}
-	require.Fail(r.t, "no VmRSS")
+	require.Fail(r.t, "no "+line)
 	return 0
 }
 
