@@ -50,11 +50,12 @@ func TestMemory(t *testing.T) {
 		return fmt.Sprintf(`
 server: {memory: {limit: %dMiB}}
 tenants: [{name: t, priority: interactive, keys: [{name: k, hash: %q}]}]
-pools: [{name: p, health: off, backends: [{url: "http://%s"}]}]
-models: [{name: m, targets: [{pool: p}]}]
+pools: [{name: p, health: off, ejection: off, backends: [{url: "http://%s"}]}]
+models: [{name: m, targets: [{pool: p}], timeouts: {connect: 30s}}]
 `, memoryLimit, hash, engine)
 	})
 	l := newLoad(t, r)
+	l.client.Transport.(*http.Transport).DisableKeepAlives = true // idle ones are closed, and may be in use by then
 	small := make(chan string, 1)
 	l.clients.Go(func() {
 		small <- l.ask(`{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}`, true)
@@ -109,11 +110,12 @@ func TestMemoryAtOnce(t *testing.T) {
 		return fmt.Sprintf(`
 server: {memory: {limit: 96MiB}}
 tenants: [{name: t, priority: interactive, keys: [{name: k, hash: %q}]}]
-pools: [{name: p, health: off, backends: [{url: "http://%s"}]}]
-models: [{name: m, targets: [{pool: p}]}]
+pools: [{name: p, health: off, ejection: off, backends: [{url: "http://%s"}]}]
+models: [{name: m, targets: [{pool: p}], timeouts: {connect: 30s}}]
 `, hash, engine)
 	})
 	l := newLoad(t, r)
+	l.client.Transport.(*http.Transport).DisableKeepAlives = true // idle ones are closed, and may be in use by then
 	heavy := `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", heavyBody) + `"}]}`
 	said := make(chan string, bodies)
 	for range bodies {
