@@ -26,8 +26,9 @@ type Answer struct {
 	Stored  time.Time // when it was whole
 	Expires time.Time
 
-	heard mark // which purges whoever asked for it had heard of
-	refs  refs // the tables of Memory that hold it
+	heard   mark    // which purges whoever asked for it had heard of
+	refs    refs    // the tables of Memory that hold it
+	holding holding // where it is among what its tenant has there
 }
 
 // Beat is a moment of a stream: by After its first Size bytes had come.
@@ -38,7 +39,7 @@ type Beat struct {
 
 // overhead is what an answer costs in memory beside its bytes: itself, its places
 // in tables, and what these are not filled with.
-const overhead = 640
+const overhead = 680
 
 // size is what an answer counts as, in bytes.
 func (a *Answer) size() int64 {

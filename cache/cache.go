@@ -112,6 +112,10 @@ func (c *Cache) SetAlone(alone bool) { c.alone.Store(alone) }
 // SetLimit changes the bound on memory. What is above a lower one is thrown out.
 func (c *Cache) SetLimit(limit int64) { c.memory.SetLimit(limit) }
 
+// SetShare says which part of the memory, from 0 to 1, a tenant may have where it is
+// full and others have something too.
+func (c *Cache) SetShare(part float64) { c.memory.holders.setShare(part) }
+
 // Drop forgets all that is in memory. Other replicas do not hear of it.
 func (c *Cache) Drop() {
 	c.purges.add(purge{at: time.Now()})

@@ -41,6 +41,7 @@ type Memory struct {
 	place   func(*Digest) uint64 // tests put in another
 	main    *ristretto.Cache[uint64, *Answer]
 	front   [frontSlots]atomic.Pointer[Answer]
+	holders holders
 
 	mu         sync.Mutex // guards changes of front, and the fields below
 	frontBytes int64
@@ -56,6 +57,8 @@ func NewMemory(limit int64) (*Memory, error) {
 	m := &Memory{seed: maphash.MakeSeed()}
 	m.place = func(d *Digest) uint64 { return maphash.Bytes(m.seed, d[:]) }
 	m.limit.Store(limit)
+	m.holders.setCapacity(limit / shares * mainShare)
+	m.holders.setShare(defaultShare)
 	var err error
 	m.main, err = ristretto.NewCache(&ristretto.Config[uint64, *Answer]{
 		NumCounters:        min(max(10*limit/typical, 1<<12), 1<<24),
@@ -81,7 +84,10 @@ func (m *Memory) Get(k *Key, now time.Time) *Answer {
 	if a == nil || a.Key != *k {
 		a, _ = m.main.Get(at)
 	}
-	return a.answers(k, now)
+	if a = a.answers(k, now); a != nil && !a.holding.asked.Load() {
+		a.holding.asked.Store(true)
+	}
+	return a
 }
 
 // Newest is Get among what was put last.
@@ -101,9 +107,19 @@ func (m *Memory) Put(a *Answer, now time.Time) {
 	m.answers.Add(1)
 	a.refs.n.Store(2)
 	at := m.place(&a.Key.Digest)
+	m.makeRoom(a.Tenant, size)
+	m.holders.join(a)
 	m.putFront(a, at)
 	if !m.main.SetWithTTL(at, a, size, left) {
 		m.letGo(a) // it has too much to take in
+	}
+}
+
+// makeRoom has who has too much make room for an answer of the tenant.
+func (m *Memory) makeRoom(tenant string, size int64) {
+	for v := m.holders.victim(tenant, size); v != nil; v = m.holders.victim(tenant, size) {
+		m.main.Del(m.place(&v.Key.Digest))
+		m.evicted.Add(1)
 	}
 }
 
@@ -134,6 +150,7 @@ func (m *Memory) takeFront(slot int) {
 // letGo says that one of the tables holds a no more. ristretto says it of nil, too.
 func (m *Memory) letGo(a *Answer) {
 	if a != nil && a.refs.n.Add(-1) == 0 {
+		m.holders.leave(a)
 		m.used.Add(-a.size())
 		m.answers.Add(-1)
 	}
@@ -174,6 +191,7 @@ func (m *Memory) Delete(which func(*Answer) bool) (deleted int) {
 // SetLimit changes the bound. What is above a lower one is thrown out at once.
 func (m *Memory) SetLimit(limit int64) {
 	limit = max(limit, minMemory)
+	m.holders.setCapacity(limit / shares * mainShare)
 	if m.limit.Swap(limit) <= limit {
 		m.main.UpdateMaxCost(limit / shares * mainShare)
 		return

@@ -11,9 +11,10 @@ import (
 
 // Cache is where answers are kept. Which are, each model says.
 type Cache struct {
-	Memory  int64    // bytes; default 256 MiB
-	Redis   bool     // default true: replicas share answers through Redis, where there is one
-	Headers []string // request headers that can change an answer; default openai-beta
+	Memory      int64    // bytes; default 256 MiB
+	TenantShare Share    // default 25%: what a tenant may have of it when it is full and others have something
+	Redis       bool     // default true: replicas share answers through Redis, where there is one
+	Headers     []string // request headers that can change an answer; default openai-beta
 }
 
 // ModelCache says which answers of a model are kept.
@@ -43,7 +44,7 @@ var (
 )
 
 func defaultCache() Cache {
-	return Cache{Memory: 256 << 20, Redis: true, Headers: []string{"openai-beta"}}
+	return Cache{Memory: 256 << 20, TenantShare: Whole / 4, Redis: true, Headers: []string{"openai-beta"}}
 }
 
 func defaultModelCache() ModelCache {
@@ -53,6 +54,7 @@ func defaultModelCache() ModelCache {
 func cacheKeys(c *Cache) object {
 	return object{
 		{name: "memory", value: size{&c.Memory, minCache, maxCache}, doc: "The most memory for answers that are kept, of all tenants together."},
+		{name: "tenant_share", value: share{&c.TenantShare, Whole / 100, Whole}, doc: "What one tenant may have of it when it is full and others have something too: who has more makes room out of its own. 100% is off."},
 		{name: "redis", value: boolean{&c.Redis}, doc: "Share answers with other routers through redis, where there is one."},
 		{name: "headers", value: texts{&c.Headers, 0, "none"}, doc: "Request headers that can change an answer: requests that differ in one of them do not share answers."},
 	}

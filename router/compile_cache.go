@@ -15,7 +15,7 @@ import (
 func (s *Snapshot) addCache(cfg *configs.Config) {
 	for i := range cfg.Models {
 		if cfg.Models[i].Cache.Exact > 0 {
-			s.cacheMemory, s.cacheAlone = cfg.Cache.Memory, !cfg.Cache.Redis
+			s.cacheMemory, s.cacheShare, s.cacheAlone = cfg.Cache.Memory, cfg.Cache.TenantShare.Float(), !cfg.Cache.Redis
 		}
 	}
 	for _, name := range cfg.Cache.Headers {

@@ -527,3 +527,34 @@ func TestLeftHalfway(t *testing.T) {
 		f(rule, zero, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n", large[:500_000], large[500_000:])
 	}
 }
+
+// What a polite tenant was answered is still known after another one has flooded the
+// cache with ever new questions, each of them asked twice.
+func TestFloodLeavesKnownAnswers(t *testing.T) {
+	const polite, flood = 10, 600
+	c, url := newCounted(t)
+	c.answers(jsonAnswer(strings.Replace(whole, `"x"`, `"`+strings.Repeat("x", 8<<10)+`"`, 1)))
+	k1, h1 := newKey(t)
+	k2, h2 := newKey(t)
+	config := "cache: {memory: 1MiB}\n" + strings.Replace(remembering(url, ", max_answer: 32KiB"), "auth: {anonymous: all}\ntenants: [{name: all}]",
+		fmt.Sprintf("tenants: [{name: polite, keys: [{name: k, hash: %q}]}, {name: flooder, keys: [{name: k, hash: %q}]}]", h1, h2), 1)
+	w := newWorld(t, config)
+	ask := func(br *bufio.Reader, to io.Writer, key string, n int) string {
+		_, err := io.WriteString(to, chat(fmt.Sprintf(`{"model":"m","temperature":0,"messages":["%d"]}`, n), bearerLine(key)))
+		require.NoError(t, err)
+		return readAnswer(t, br).header.Get(cachedHeader)
+	}
+	to := w.dial(t)
+	from := bufio.NewReader(to)
+	for n := range polite {
+		assert.Equal(t, "miss", ask(from, to, k1, n))
+		assert.Equal(t, "hit", ask(from, to, k1, n))
+	}
+	for n := range flood {
+		ask(from, to, k2, n)
+		ask(from, to, k2, n)
+	}
+	for n := range polite {
+		assert.Equal(t, "hit", ask(from, to, k1, n), n)
+	}
+}

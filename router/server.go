@@ -103,6 +103,7 @@ func (s *Server) Publish(snap *Snapshot) {
 	s.setCache(snap.cacheMemory)
 	if c := s.known.Load(); c != nil {
 		c.SetAlone(snap.cacheAlone)
+		c.SetShare(snap.cacheShare)
 	}
 	s.snapshot.Store(snap)
 	s.boundAnswers()

@@ -49,6 +49,7 @@ type Snapshot struct {
 	saltSecret    []byte
 
 	cacheMemory  int64    // bytes, for answers that are kept; 0: no model has any kept
+	cacheShare   float64  // of it, for one tenant
 	cacheAlone   bool     // replicas do not share answers
 	cacheHeaders [][]byte // names of the headers that can change an answer
 
