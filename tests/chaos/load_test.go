@@ -136,7 +136,7 @@ func (l *load) ask(body string, stream bool) string {
 	answer := string(read)
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Sprintf("%d %.300s", resp.StatusCode, answer)
+		return fmt.Sprintf("%d %.300s %s", resp.StatusCode, answer, resp.Header.Get("x-helixflow-reason"))
 	case stream && strings.HasSuffix(answer, "data: [DONE]\n\n") && err == nil:
 		return whole
 	case stream && strings.Contains(answer, `data: {"error":{`) && !strings.Contains(answer, "[DONE]"):

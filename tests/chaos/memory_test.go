@@ -6,10 +6,13 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -89,9 +92,14 @@ models: [{name: m, targets: [{pool: p}], timeouts: {connect: 30s}}]
 	close(enough)
 	ended()
 	assert.Equal(t, whole, <-small)
+	given := false
 	for how := range heard(said) {
 		assert.Contains(t, how, `503 {"error":{`)
 		assert.Contains(t, how, "router_overloaded")
+		given = given || strings.HasSuffix(how, " pressure_given_up")
+	}
+	for !given { // who is given up is told so a moment after it is counted
+		given = strings.HasSuffix(<-said, " pressure_given_up")
 	}
 	t.Logf("%.0f MiB of %d", r.rss(), memoryLimit)
 	require.NoError(t, r.cmd.Process.Kill()) // and all that waits for it
@@ -130,6 +138,67 @@ models: [{name: m, targets: [{pool: p}], timeouts: {connect: 30s}}]
 	t.Logf("%.0f MiB at most", most)
 	assert.Less(t, most, 160., "the limit, and what the program itself is, but not %d MiB", bodies*heavyBody>>20)
 	require.NoError(t, r.cmd.Process.Kill())
+}
+
+// TestShortOfDescriptors: while the process has few file descriptors left it refuses
+// who can wait before who cannot, and says why; what runs is not disturbed.
+func TestShortOfDescriptors(t *testing.T) {
+	const files = 400
+	end, ended := context.WithCancel(context.Background())
+	defer ended()
+	engine := serveEngine(t, func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); !strings.Contains(string(body), `"stream":true`) {
+			_, _ = fmt.Fprint(w, `{"object":"chat.completion","choices":[]}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprint(w, `data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}`+"\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-end.Done()
+		_, _ = fmt.Fprint(w, `data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+	})
+	said, err := exec.Command(binary, "keys", "new", "--json").Output()
+	require.NoError(t, err)
+	var patient struct{ Key, Hash string }
+	require.NoError(t, json.Unmarshal(said, &patient))
+	r := startRouterWith(t, files, func(hash string) string {
+		return fmt.Sprintf(`
+tenants:
+  - {name: t, priority: interactive, keys: [{name: k, hash: %q}]}
+  - {name: nightly, priority: batch, keys: [{name: k, hash: %q}]}
+pools: [{name: p, health: off, ejection: off, queue: off, backends: [{url: "http://%s"}]}]
+models: [{name: m, targets: [{pool: p}], timeouts: {connect: 30s}}]
+`, hash, patient.Hash, engine)
+	})
+	l := newLoad(t, r)
+	open := func() int {
+		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.cmd.Process.Pid))
+		require.NoError(t, err)
+		return len(list)
+	}
+	streams := 0
+	ends := make(chan string, files)
+	for open() < files*955/1000 {
+		streams++
+		l.clients.Go(func() { ends <- l.ask(`{"model":"m","stream":true,"messages":[]}`, true) })
+		line := fmt.Sprintf("helixflow_backend_inflight{backend=%q} %d\n", "http://"+engine, streams)
+		until(t, patience, "the stream does not run", func() bool { _, m := r.ask(http.MethodGet, "/metrics"); return strings.Contains(m, line) })
+	}
+	until(t, patience, "it is not seen", func() bool {
+		_, m := r.ask(http.MethodGet, "/metrics")
+		return strings.Contains(m, "helixflow_pressure_level 3\n")
+	})
+	const small = `{"model":"m","messages":[{"role":"user","content":"hi"}]}`
+	batch := newLoad(t, r)
+	batch.key = patient.Key
+	refused := batch.ask(small, false)
+	assert.Contains(t, refused, `429 {"error":{`)
+	assert.True(t, strings.HasSuffix(refused, " pressure_priority"), refused)
+	assert.Equal(t, whole, l.ask(small, false), "who cannot wait is served")
+	ended()
+	for range streams {
+		assert.Equal(t, whole, <-ends)
+	}
 }
 
 // heard is what has been said, and at least one thing.

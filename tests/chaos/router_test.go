@@ -75,6 +75,13 @@ type router struct {
 // startRouter serves what config makes of a key's hash, until the test ends.
 func startRouter(t *testing.T, config func(hash string) string) *router {
 	t.Helper()
+	return startRouterWith(t, 0, config)
+}
+
+// startRouterWith is startRouter of a process that may open so many files; 0: as many
+// as this one.
+func startRouterWith(t *testing.T, files int, config func(hash string) string) *router {
+	t.Helper()
 	r := &router{
 		t: t, file: filepath.Join(t.TempDir(), "helixflow.yaml"), exited: make(chan struct{}),
 		adminClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: patience},
@@ -88,6 +95,9 @@ func startRouter(t *testing.T, config func(hash string) string) *router {
 	clients, admin := freeAddress(t), freeAddress(t)
 	r.url, r.admin = "http://"+clients, "http://"+admin
 	r.cmd = exec.Command(binary, "serve", "-c", r.file, "--listen", clients, "--admin", admin)
+	if files > 0 {
+		r.cmd = exec.Command("sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, files), "sh"}, r.cmd.Args...)...)
+	}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	require.NoError(t, r.cmd.Start())
 	go func() { defer close(r.exited); _ = r.cmd.Wait() }() // ProcessState says how
