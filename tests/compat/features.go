@@ -291,7 +291,7 @@ var Features = []Feature{
 	{"cancel", []Case{
 		{
 			Name: "cancel-prefill", Proves: "a client that leaves before the first token frees the engine", Needs: "cancel",
-			Order: Order{Do: "chat", Model: "gpt-4o-mini", Prompt: "sim:ttft=20s; slow", LeaveMS: 1500},
+			Order: Order{Do: "chat", Model: "gpt-4o-mini", Prompt: "sim:ttft=20s; slow", LeaveMS: 500},
 			Want:  Want{Fails: true, Received: 1, Left: true},
 		},
 		{

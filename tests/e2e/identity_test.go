@@ -37,8 +37,9 @@ import (
 
 // idp is an issuer of tokens: a discovery document and a key set over HTTP.
 type idp struct {
-	url    string
-	server *http.Server
+	url      string
+	server   *http.Server
+	listener *net.TCPListener
 
 	mu        sync.Mutex // guards the fields below
 	keys      map[string]crypto.Signer
@@ -70,6 +71,7 @@ func (w *world) idp(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("the key set was fetched %d times, want %s", p.fetches, args[0])
 		}
 	case "stop":
+		outside.Stop(p.listener)
 		_ = p.server.Close()
 	default:
 		ts.Fatalf("unknown verb %s", verb)
@@ -96,6 +98,7 @@ func (w *world) startIDP(ts *testscript.TestScript, args []string) {
 		ts.Check(p.makeKey("one"))
 		w.idps[name] = p
 	}
+	p.listener = l.(*net.TCPListener)
 	if overTLS {
 		p.url = "https://" + l.Addr().String()
 		l = tls.NewListener(l, w.tls)

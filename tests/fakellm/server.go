@@ -125,7 +125,7 @@ func (s *Server) Down(reset bool) {
 	}
 	s.mu.Unlock()
 	if l != nil {
-		_ = l.Close() // its accept loop ends
+		outside.Stop(l) // its accept loop ends
 	}
 	for _, c := range live {
 		c.close(reset)

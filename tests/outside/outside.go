@@ -25,7 +25,8 @@ func Address() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return l.Addr().String(), l.Close()
+	Stop(l)
+	return l.Addr().String(), nil
 }
 
 // Listen listens on loopback, where one may listen again after closing it.
