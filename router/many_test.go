@@ -1,3 +1,5 @@
+//go:build unix
+
 package router
 
 // What a request costs among very many keys and tenants.
@@ -11,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -45,39 +46,24 @@ func manyKeys(b *testing.B, n, tenants, known int) (path string, keys []string) 
 	return path, keys
 }
 
-// BenchmarkWalkAmong sends requests of different keys, sockets and this client
-// included.
+// BenchmarkWalkAmong sends requests of one key, and of keys at random of a million
+// over ten thousand tenants, in turn.
 func BenchmarkWalkAmong(b *testing.B) {
-	for _, size := range []struct{ keys, tenants int }{{1, 1}, {1_000_000, 10_000}} {
-		b.Run(fmt.Sprintf("%d", size.keys), func(b *testing.B) {
-			path, keys := manyKeys(b, size.keys, size.tenants, 20_000)
-			var tenants strings.Builder
-			for i := range size.tenants {
-				fmt.Fprintf(&tenants, "{name: t%d},", i)
-			}
-			config := strings.Replace(open("", newReplier(b, jsonAnswer(`{"id":"1","choices":[]}`))), "auth: {anonymous: all}\ntenants: [{name: all}]",
-				"auth: {key_files: ["+path+"]}\ntenants: ["+tenants.String()+"]", 1)
-			w := newWorld(b, config)
-			c := w.dial(b)
-			raw := []byte(chat(`{"model":"m","messages":["`+strings.Repeat("x", 1000)+`"]}`, bearerLine(keys[0])))
-			at := bytes.Index(raw, []byte(keys[0]))
-			answer := make([]byte, 64<<10)
-			require.NoError(b, c.SetDeadline(time.Now().Add(time.Hour)))
-			b.ReportAllocs()
-			b.ResetTimer()
-			for range b.N {
-				copy(raw[at:], keys[rand.IntN(len(keys))])
-				if _, err := c.Write(raw); err != nil {
-					b.Fatal(err)
-				}
-				for n := 0; !bytes.HasSuffix(answer[:n], []byte("]}")); {
-					k, err := c.Read(answer[n:])
-					if err != nil {
-						b.Fatal(err)
-					}
-					n += k
-				}
-			}
-		})
+	url := newReplier(b, jsonAnswer(`{"id":"1","choices":[]}`))
+	f := func(name string, count, tenants int) *asker {
+		path, keys := manyKeys(b, count, tenants, 20_000)
+		var list strings.Builder
+		for i := range tenants {
+			fmt.Fprintf(&list, "{name: t%d},", i)
+		}
+		config := strings.Replace(open("", url), "auth: {anonymous: all}\ntenants: [{name: all}]",
+			"auth: {key_files: ["+path+"]}\ntenants: ["+list.String()+"]", 1)
+		raw := []byte(chat(`{"model":"m","messages":["`+strings.Repeat("x", 1000)+`"]}`, bearerLine(keys[0])))
+		at, ask := bytes.Index(raw, []byte(keys[0])), newWorld(b, config).loopOf(b, raw, "]}")
+		return &asker{name: name, once: func() {
+			copy(raw[at:], keys[rand.IntN(len(keys))])
+			ask()
+		}}
 	}
+	inTurn(b, 64, f("one", 1, 1), f("million", 1_000_000, 10_000), f("same", 1, 1))
 }
