@@ -84,7 +84,7 @@ func BenchmarkMiss(b *testing.B) {
 			ask()
 		}}
 	}
-	inTurn(b, 8, f("none", open("", url)), f("flight", remembering(url, "")), f("alone", remembering(url, ", coalesce: false")))
+	inTurn(b, 1, f("none", open("", url)), f("flight", remembering(url, "")), f("alone", remembering(url, ", coalesce: false")))
 }
 
 // BenchmarkNoRule is what a model without a rule pays when another one has one: 1 KiB,
