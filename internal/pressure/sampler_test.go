@@ -1,6 +1,8 @@
 package pressure
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +17,9 @@ func TestWatchKeepsUp(t *testing.T) {
 	f := func(limit, idle, perSecond uint64, level Level, wantBelow float64) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex // guards the variables below
 			var filling time.Time
+			seen, looks := 0., 0
 			use := func() Use {
 				u := Use{memoryUse, idle, limit}
 				if now := time.Now(); !filling.IsZero() && now.After(filling) {
@@ -23,19 +27,28 @@ func TestWatchKeepsUp(t *testing.T) {
 				}
 				return u
 			}
-			seen := 0.
-			looks := 0
-			w := Start(func(uint64) []Use { looks++; return []Use{use()} }, func(_, now State) {
+			w := Start(func(uint64) []Use {
+				mu.Lock()
+				defer mu.Unlock()
+				looks++
+				return []Use{use()}
+			}, func(_, now State) {
+				mu.Lock()
+				defer mu.Unlock()
 				if now.Level >= level && seen == 0 {
 					seen = now.Worst().Share()
 				}
 			})
 			defer w.Close()
 			time.Sleep(10*time.Second + time.Millisecond)
+			mu.Lock()
 			atRest := looks
 			filling = time.Now()
+			mu.Unlock()
 			time.Sleep(time.Duration(float64(limit-idle) / float64(perSecond) * float64(time.Second)))
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			assert.Greater(t, seen, 0.9, "of %d MiB, %d MiB a second", limit/mib, perSecond/mib)
 			assert.Less(t, seen, wantBelow, "of %d MiB, %d MiB a second", limit/mib, perSecond/mib)
 			assert.LessOrEqual(t, atRest, 50*10, "looks while there is nothing to do")
@@ -56,12 +69,13 @@ func TestTake(t *testing.T) {
 	assert.True(t, (*Watch)(nil).Take(1<<60))
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1 << 40
-		used := uint64(most / 2)
+		var used atomic.Uint64
+		used.Store(most / 2)
 		w := Start(func(limit uint64) []Use {
 			if limit == 0 {
 				return []Use{{"descriptors", 1, 2}}
 			}
-			return []Use{{"descriptors", 1, 2}, {memoryUse, used, limit}}
+			return []Use{{"descriptors", 1, 2}, {memoryUse, used.Load(), limit}}
 		}, func(_, _ State) {})
 		defer w.Close()
 		assert.True(t, w.Take(most*1000), "before the first look")
@@ -77,7 +91,7 @@ func TestTake(t *testing.T) {
 		assert.True(t, w.Take(most/5*2), "it was looked, and was not so bad")
 		time.Sleep(every)
 		synctest.Wait()
-		used = most
+		used.Store(most)
 		time.Sleep(every)
 		synctest.Wait()
 		assert.False(t, w.Take(1))
