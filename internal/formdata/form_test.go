@@ -156,6 +156,7 @@ func TestScanRefuses(t *testing.T) {
 	bad(part(`Content-Disposition: form-data; name="mo\del"`, "m")+ending, "backslash")
 	bad(part(`Content-Disposition: form-data; name*=utf-8''model`, "m")+ending, "encoding of its own")
 	bad(part(`Content-Disposition: form-data; name="model`, "m")+ending, "no name")
+	bad(part("Content-Disposition: form-data; name=a:b", "m")+ending, "no name") // parsers read "a:b", or nothing
 	bad(part(`Content-Disposition: form-data; name="model"x`, "m")+ending, "no name")
 	bad(part(model+"\n folded: x", "m")+ending, "malformed header")
 	bad(part("Content-Disposition : form-data; name=model", "m")+ending, "malformed header")

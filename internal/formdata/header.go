@@ -22,6 +22,7 @@ func IsForm(contentType []byte) bool {
 // boundaryOf is the boundary that a Content-Type names.
 func boundaryOf(contentType []byte) ([]byte, error) {
 	_, params := cutParameters(contentType)
+	params.loose = true // some boundaries lack their quotes
 	var boundary []byte
 	for params.next() {
 		if !bytes.EqualFold(params.name, []byte("boundary")) {
@@ -123,6 +124,7 @@ func isIdentity(encoding []byte) bool {
 type parameters struct {
 	rest        []byte
 	name, value []byte
+	loose       bool // without quotes a value may have some characters that need them
 	bad         bool
 }
 
@@ -156,7 +158,7 @@ func (p *parameters) next() bool {
 	}
 	p.value, p.rest = rest[:end], rest[end:]
 	for _, c := range p.value {
-		if !isTokenByte(c) && bytes.IndexByte([]byte("=/:?,"), c) < 0 { // some boundaries lack their quotes
+		if !isTokenByte(c) && !(p.loose && bytes.IndexByte([]byte("=/:?,"), c) >= 0) {
 			p.bad = true
 			return false
 		}
