@@ -90,7 +90,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 		targets=$$("$$binary" -test.list '^Fuzz'); \
 		for target in $$targets; do \
 			echo "== $$pkg $$target"; \
-			"$$binary" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime '$(FUZZTIME)' -test.fuzzcachedir "$$cache/$$pkg" </dev/null; \
+			"$$binary" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime '$(FUZZTIME)' -test.fuzzminimizetime 1s -test.fuzzcachedir "$$cache/$$pkg" </dev/null; \
 		done; \
 		cd '$(CURDIR)'; \
 	done
