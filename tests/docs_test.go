@@ -338,6 +338,9 @@ func (s *script) python(args []string) string {
 	return out.String()
 }
 
+// announcements is what servers print when they are ready.
+var announcements = map[string]string{"serve": "HelixFlow serves", "sim": "simulated engine"}
+
 // background starts a server that lives until the page ends or stop is called,
 // waits until url answers 200, and returns what it has printed.
 func (s *script) background(args []string, url string) (printed string, stop func()) {
@@ -359,8 +362,8 @@ func (s *script) background(args []string, url string) (printed string, stop fun
 		return resp.StatusCode == http.StatusOK
 	}
 	require.Eventually(s, answers, 20*time.Second, 10*time.Millisecond, "helixflow %s does not answer\n%s", strings.Join(args, " "), out)
-	if args[0] == "serve" { // ready is a moment before announced
-		require.Eventually(s, func() bool { return strings.Contains(out.String(), "HelixFlow serves") }, 20*time.Second, 5*time.Millisecond)
+	if announced := announcements[args[0]]; announced != "" { // ready is a moment before
+		require.Eventually(s, func() bool { return strings.Contains(out.String(), announced) }, 20*time.Second, 5*time.Millisecond)
 	}
 	return out.String(), stop
 }

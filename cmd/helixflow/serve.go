@@ -115,13 +115,11 @@ func newLog(level slog.Leveler, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, o))
 }
 
-// announce prints what a newcomer needs to go on: the base URL, and for each
-// generated key the key and a request to paste.
+// announce prints what a newcomer needs to go on, at once: the base URL, and for
+// each generated key the key and a request to paste.
 func announce(w io.Writer, a *app, cfg *configs.Config, keys []generatedKey) error {
 	url := a.baseURL()
-	if _, err := fmt.Fprintf(w, "HelixFlow serves %s\n", url); err != nil {
-		return err
-	}
+	text := fmt.Appendf(nil, "HelixFlow serves %s\n", url)
 	model := "MODEL"
 	for _, m := range cfg.Models {
 		if m.Name != "*" {
@@ -130,18 +128,16 @@ func announce(w io.Writer, a *app, cfg *configs.Config, keys []generatedKey) err
 		}
 	}
 	for _, k := range keys {
-		_, err := fmt.Fprintf(w, `
+		text = fmt.Appendf(text, `
 key %s/%s, fresh at each start:
   %s
 
 try it:
   curl %s/chat/completions -H "Authorization: Bearer %s" -H "Content-Type: application/json" -d '{"model":"%s","messages":[{"role":"user","content":"Hello"}]}'
 `, k.tenant, k.name, k.key.Reveal(), url, k.key.Reveal(), model)
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	_, err := w.Write(text)
+	return err
 }
 
 // reachable is addr as a client on this machine writes it.
