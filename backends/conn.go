@@ -82,7 +82,7 @@ func (c *Conn) write(b *buf.Buffer) (at time.Time, err error) {
 		switch {
 		case n == size:
 			return at, nil
-		case looked && !silent:
+		case looked && !silent, !looked && !c.peek.silent():
 			b.Free()
 			return at, errUnasked
 		}

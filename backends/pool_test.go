@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
+	"github.com/helixflow/helixflow/internal/buf"
 	"github.com/helixflow/helixflow/internal/metric"
 )
 
@@ -231,14 +232,7 @@ func TestRestartCostsNoRequest(t *testing.T) {
 		return true
 	})
 	ep := adopt(t, Spec{URL: e.url})
-	leases := make([]Lease, 10)
-	for i := range leases {
-		var head fasthttp.ResponseHeader
-		require.True(t, ep.Acquire(&leases[i], 0))
-		require.NoError(t, leases[i].RoundTrip(post(`{}`), &head))
-		_, err := leases[i].Next()
-		require.NoError(t, err)
-	}
+	leases := served(t, ep, 10)
 	for i := range leases {
 		leases[i].Finish(Served, time.Now())
 	}
@@ -251,6 +245,46 @@ func TestRestartCostsNoRequest(t *testing.T) {
 	for range 20 {
 		assert.NoError(t, roundTrip(t, ep, post(`{}`)).err)
 	}
+}
+
+// served is n leases side by side whose answers were read to their ends.
+func served(t *testing.T, ep *Endpoint, n int) []Lease {
+	t.Helper()
+	leases := make([]Lease, n)
+	for i := range leases {
+		var head fasthttp.ResponseHeader
+		require.True(t, ep.Acquire(&leases[i], 0))
+		require.NoError(t, leases[i].RoundTrip(post(`{}`), &head))
+		_, err := leases[i].Next()
+		require.NoError(t, err)
+	}
+	return leases
+}
+
+// A connection is looked at even where the wait for the answer is over before it
+// could begin.
+func TestUnsolicitedBytesBehindADeadline(t *testing.T) {
+	said := make(chan struct{})
+	e := newEngine(t, func(c net.Conn, r call) bool {
+		_, _ = io.WriteString(c, okAnswer)
+		said <- struct{}{}
+		_, _ = io.WriteString(c, okAnswer)
+		said <- struct{}{}
+		return true
+	})
+	ep := adopt(t, Spec{URL: e.url})
+	leases := served(t, ep, 1)
+	leases[0].Finish(Served, time.Now())
+	<-said
+	<-said
+	c := ep.take(time.Now())
+	require.NotNil(t, c)
+	defer c.close()
+	require.NoError(t, c.nc.SetReadDeadline(time.Now().Add(-time.Second)))
+	request := buf.Get(16)
+	request.B = append(request.B, "POST"...)
+	_, err := c.write(request)
+	assert.Equal(t, errUnasked, err)
 }
 
 // What came unasked while a connection was idle is nobody's answer, however the
@@ -268,14 +302,7 @@ func TestUnsolicitedBytesAreNobodysAnswer(t *testing.T) {
 			return true
 		})
 		ep := adopt(t, Spec{URL: e.url})
-		leases := make([]Lease, 2)
-		for i := range leases {
-			var head fasthttp.ResponseHeader
-			require.True(t, ep.Acquire(&leases[i], 0))
-			require.NoError(t, leases[i].RoundTrip(post(`{}`), &head))
-			_, err := leases[i].Next()
-			require.NoError(t, err)
-		}
+		leases := served(t, ep, 2)
 		for i := range leases {
 			leases[i].Finish(Served, time.Now())
 			late <- struct{}{}
