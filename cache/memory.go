@@ -43,7 +43,7 @@ type Memory struct {
 	front   [frontSlots]atomic.Pointer[Answer]
 	holders holders
 
-	mu         sync.Mutex // guards changes of front, and the fields below
+	mu         sync.Mutex // guards changes of front, the order of main's, and the fields below
 	frontBytes int64
 	hand       int // the next slot to be emptied
 }
@@ -109,7 +109,10 @@ func (m *Memory) Put(a *Answer, now time.Time) {
 	at := m.place(&a.Key.Digest)
 	m.makeRoom(a.Tenant, size)
 	m.holders.join(a)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.putFront(a, at)
+	m.main.Del(at) // of two it takes in under one key it would keep the first, and count the bytes of the second
 	if !m.main.SetWithTTL(at, a, size, left) {
 		m.letGo(a) // it has too much to take in
 	}
@@ -127,10 +130,8 @@ func (m *Memory) makeRoom(tenant string, size int64) {
 func (m *Memory) Largest() int64 { return m.limit.Load() / shares * frontShare }
 
 // putFront makes a the answer in its slot, and empties slots that were filled
-// earlier until there is room.
+// earlier until there is room. With the lock held.
 func (m *Memory) putFront(a *Answer, at uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.takeFront(int(at % frontSlots))
 	for m.frontBytes+a.size() > m.Largest() && m.frontBytes > 0 {
 		m.takeFront(m.hand)

@@ -158,6 +158,43 @@ func TestMemoryBound(t *testing.T) {
 	assert.Zero(t, m.answers.Load())
 }
 
+// Of answers put one behind the other under one key none but the last stays, and
+// ristretto counts what it has: else its bytes would creep away from the bound.
+func TestMemoryPutTwice(t *testing.T) {
+	m := newMemory(t, 64<<20)
+	now := time.Now()
+	const n = 500
+	counted := func() {
+		t.Helper()
+		m.main.Wait()
+		var sum int64
+		m.main.IterValues(func(a *Answer) bool { sum += a.size(); return false })
+		require.Equal(t, sum, m.limit.Load()/shares*mainShare-m.main.RemainingCost())
+	}
+	put := func(i, size int) *Answer {
+		a := answerOf(keyNumber(i), size, now, time.Minute)
+		m.Put(a, now)
+		return a
+	}
+	for i := range n {
+		put(i, 10_000)
+		put(i, 100)
+		last := put(i, 30_000)
+		require.True(t, last == m.Get(&last.Key, now), "%d, at once", i)
+		m.main.Wait()
+		got, ok := m.main.Get(m.place(&last.Key.Digest))
+		require.True(t, !ok || got == last, "%d, an older one", i)
+	}
+	counted()
+	for i := range n {
+		last := put(i, 20_000)
+		m.main.Wait()
+		got, _ := m.main.Get(m.place(&last.Key.Digest))
+		require.True(t, last == got, "%d, where the one before had been taken in", i)
+	}
+	counted()
+}
+
 func TestMemoryTooLarge(t *testing.T) {
 	m := newMemory(t, 1<<20)
 	now := time.Now()
