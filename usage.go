@@ -8,3 +8,12 @@ type Usage struct {
 	ReasoningTokens int64
 	Reported        bool // the backend said so; false means nothing is known
 }
+
+// Add adds what v reports.
+func (u *Usage) Add(v Usage) {
+	u.InputTokens += v.InputTokens
+	u.CachedTokens += v.CachedTokens
+	u.OutputTokens += v.OutputTokens
+	u.ReasoningTokens += v.ReasoningTokens
+	u.Reported = u.Reported || v.Reported
+}

@@ -109,6 +109,7 @@ func (keys *Keys) Of(s Scope, q *Question) Key {
 			h.bytes(value)
 		}
 	}
+	h.flush()
 	h.digest.Sum(h.sum[:0])
 	k := Key{Scope: s, Digest: h.sum, Check: h.check.Sum64()}
 	keys.hashers.Put(h)
@@ -137,9 +138,9 @@ func Untold(member []byte) bool {
 type hasher struct {
 	digest hash.Hash
 	check  xxhash.Digest
-	length [8]byte
-	sum    Digest // here, since what Sum is given escapes
-	small  [128]byte
+	sum    Digest    // here, since what Sum is given escapes
+	small  [256]byte // what is small is gathered: each call of a hash costs more than it
+	n      int       // bytes of small
 }
 
 func (keys *Keys) hasher() *hasher {
@@ -156,26 +157,45 @@ func (keys *Keys) hasher() *hasher {
 	return h
 }
 
+// flush feeds the hashes what was gathered.
+func (h *hasher) flush() {
+	h.write(h.small[:h.n])
+	h.n = 0
+}
+
 func (h *hasher) write(p []byte) {
 	h.digest.Write(p)
 	_, _ = h.check.Write(p)
 }
 
 func (h *hasher) number(n uint64) {
-	binary.BigEndian.PutUint64(h.length[:], n)
-	h.write(h.length[:])
+	if len(h.small)-h.n < 8 {
+		h.flush()
+	}
+	binary.BigEndian.PutUint64(h.small[h.n:], n)
+	h.n += 8
 }
 
 func (h *hasher) bytes(b []byte) {
 	h.number(uint64(len(b)))
-	h.write(b)
+	if len(b) > len(h.small)-h.n {
+		h.flush()
+	}
+	if len(b) > len(h.small) {
+		h.write(b)
+		return
+	}
+	h.n += copy(h.small[h.n:], b)
 }
 
 func (h *hasher) text(s string) {
 	h.number(uint64(len(s)))
 	for len(s) > 0 {
-		n := copy(h.small[:], s)
-		h.write(h.small[:n])
+		if h.n == len(h.small) {
+			h.flush()
+		}
+		n := copy(h.small[h.n:], s)
+		h.n += n
 		s = s[n:]
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -347,6 +348,75 @@ func TestSocketLimits(t *testing.T) {
 	// What two answers may have taken, since nobody told.
 	scope := w.srv.snapshot.Load().limits.tenant["all"].all
 	assert.Contains(t, used(scope), "tokens_per_day 102")
+}
+
+// What a backend says that its responses used counts, on either websocket, and
+// whether or not anybody is limited.
+func TestSocketUsage(t *testing.T) {
+	url := socketBackend(t, nil, func(ctx context.Context, c *websocket.Conn, _ *http.Request) {
+		for n := 1; ; n++ {
+			_, p, err := c.Read(ctx)
+			if err != nil {
+				return
+			}
+			if strings.Contains(string(p), "silence") {
+				continue
+			}
+			kind, filler := "response.completed", strings.Repeat("x", n*100_000)
+			if strings.Contains(string(p), "audio") {
+				kind = "response.done"
+			}
+			for _, text := range []string{
+				`{"type":"response.created","response":{"id":"resp_1","usage":null}}`,
+				`{"type":"` + kind + `","response":{"id":"resp_1","x":"` + filler + `","usage":{"input_tokens":1000,"input_tokens_details":{"cached_tokens":10},"output_tokens":` + strconv.Itoa(n) + `}}}`,
+			} {
+				if c.Write(ctx, websocket.MessageText, []byte(text)) != nil {
+					return
+				}
+			}
+		}
+	})
+	for name, limits := range map[string]string{"limited": ", limits: {tokens_per_day: 1M}", "free": ""} {
+		w := newWorld(t, strings.Replace(sockets("", url), "{name: all}", "{name: all"+limits+"}", 1))
+		usedTokens := func(want string) {
+			t.Helper()
+			if limits != "" {
+				assert.Contains(t, used(w.srv.snapshot.Load().limits.tenant["all"].all), "tokens_per_day "+want, name)
+			}
+		}
+		answered := func(c *websocket.Conn, message string) {
+			t.Helper()
+			_, err := say(t, c, message)
+			require.NoError(t, err)
+			_, err = hear(t, c)
+			require.NoError(t, err)
+		}
+		c, _ := w.socket(t, responses, nil)
+		create := `{"type":"response.create","model":"m","max_output_tokens":50}`
+		answered(c, create)
+		answered(c, create)
+		_ = c.CloseNow()
+		w.requireEnded(t)
+		usedTokens("2003")
+
+		c, _ = w.socket(t, realtime, nil)
+		answered(c, "audio")
+		usedTokens("3004") // at once
+		answered(c, "audio")
+		_ = c.CloseNow()
+		w.requireEnded(t)
+		usedTokens("4006")
+		w.requireMetric(t, `helixflow_tokens_total{model="m",type="input"} 4000`)
+		w.requireMetric(t, `helixflow_tokens_total{model="m",type="output"} 6`)
+
+		// What ended is told; what did not costs what it may have taken.
+		c, _ = w.socket(t, responses, nil)
+		answered(c, create)
+		require.NoError(t, c.Write(within(t), websocket.MessageText, []byte(`{"type":"response.create","input":"silence","max_output_tokens":50}`)))
+		require.NoError(t, c.Close(websocket.StatusNormalClosure, ""))
+		w.requireEnded(t)
+		usedTokens("506")
+	}
 }
 
 // Hooks see each message of a websocket that is read. What they cannot see, they

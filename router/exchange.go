@@ -150,6 +150,9 @@ func (e *Exchange) finish() {
 	e.disembark()
 	e.learn()
 	e.settle(now, e.delivered)
+	if e.socket != nil {
+		e.usage = e.socket.usage
+	}
 	e.charge()
 	e.freeRequest()
 	e.forgo()

@@ -126,7 +126,7 @@ func (f *flow) pass() error {
 		return bad
 	case err != nil:
 		return writeError{err}
-	case f.follow.Left() >= spliceAbove && f.in.full:
+	case f.follow.Left() >= spliceAbove && f.in.full && (f.ears == nil || !f.ears.listens()):
 		return f.splice()
 	}
 	return nil
@@ -146,7 +146,7 @@ func (f *flow) splice() error {
 		if n > 0 {
 			f.follow.Skip(n)
 			if f.ears != nil {
-				f.ears.skip(n)
+				f.ears.miss(n)
 			}
 			f.count(n)
 			f.out.sent += n

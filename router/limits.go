@@ -197,6 +197,9 @@ func (e *Exchange) settle(now time.Time, served bool) {
 		return
 	}
 	e.takeUsage(served)
+	if e.socket != nil {
+		e.usage = e.socket.spent()
+	}
 	if e.name == nil || e.op == helixflow.OpPassthrough { // it arrived and got no further, or uses nothing else
 		e.ticket.Settle(now, admission.Demand{})
 		return
@@ -208,7 +211,7 @@ func (e *Exchange) settle(now time.Time, served bool) {
 	case e.coalesced():
 		e.ticket.Settle(now, e.coalescedDemand(served))
 	case e.usage.Reported:
-		if e.seat == nil { // its flight has learned
+		if e.seat == nil && e.socket == nil { // its flight has learned; of a conversation the prompt is a part
 			r.estimator.Learn(e.prompt, e.usage)
 		}
 		e.ticket.Settle(now, r.demandOf(e.usage))

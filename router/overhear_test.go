@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/helixflow/helixflow"
 	frames "github.com/helixflow/helixflow/internal/websocket"
 )
 
@@ -55,7 +56,7 @@ func TestEars(t *testing.T) {
 
 	l := &ears{record: func(id []byte) { assert.Equal(t, "resp_1", string(id)) }}
 	l.hear([]byte(text(`{"x":"` + long + `"}`)[:1000]))
-	l.skip(int64(len(text(`{"x":"`+long+`"}`)) - 1000))
+	l.miss(int64(len(text(`{"x":"`+long+`"}`)) - 1000))
 	l.hear([]byte(text(created("resp_1"))))
 }
 
@@ -105,4 +106,52 @@ func TestSocketObjects(t *testing.T) {
 	passes(open("acme"), `{"type":"response.create","model":"m","input":"x","previous_response_id":"resp_mine"}`)
 	refused(open("beta"), `{"type":"response.create","model":"m","input":"x","previous_response_id":"resp_mine"}`)
 	requireError(t, s.get(t, "beta", "/v1/responses/resp_mine"), 404, "object_not_found")
+}
+
+// What responses used is heard, wherever their last messages are cut and however long
+// they are, up to a bound; nobody can say it in another place.
+func TestEarsUsage(t *testing.T) {
+	f := func(stream string, want ...int64) {
+		t.Helper()
+		for _, size := range []int{1, 2, 3, 7, 100, 511, 512, 513, 4096, len(stream) + 1} {
+			if len(stream)/size > 100_000 {
+				continue
+			}
+			var got []int64
+			l := &ears{used: func(u helixflow.Usage) { got = append(got, u.InputTokens+u.OutputTokens) }}
+			for p := []byte(stream); len(p) > 0; {
+				n := min(size, len(p))
+				l.hear(p[:n])
+				p = p[n:]
+			}
+			assert.Equal(t, want, got, "in pieces of %d", size)
+			assert.LessOrEqual(t, cap(l.kept), rememberFor)
+		}
+	}
+	text := func(payload string) string { return frameOf(frames.Text, true, payload) }
+	last := func(kind, output string) string {
+		return `{"type":"` + kind + `","response":{"id":"resp_1","output":"` + output + `","usage":{"input_tokens":5,"output_tokens":7}}}`
+	}
+	f(text(last("response.completed", "")), 12)
+	f(text(last("response.done", "")), 12)
+	f(text(last("response.created", ""))+text(last("response.failed", ""))+text(last("response.incomplete", "")), 12, 12)
+	f(text(`{"response":{"id":"resp_1","usage":{"input_tokens":5,"output_tokens":8}},"sequence_number":4,"type":"response.completed"}`), 13)
+	for _, n := range []int{350, 400, 410, 420, 430, 500, 1000, 100_000, maxEvent - 200} {
+		f(text(last("response.completed", strings.Repeat("x", n)))+text(last("response.completed", "")), 12, 12)
+	}
+	f(text(last("response.completed", strings.Repeat("x", maxEvent)))+text(last("response.completed", "")), 12)
+	whole := last("response.completed", strings.Repeat("x", 900))
+	f(frameOf(frames.Text, false, whole[:20])+frameOf(frames.Ping, true, whole[:100])+frameOf(frames.Continuation, false, whole[20:600])+
+		frameOf(frames.Continuation, false, "")+frameOf(frames.Continuation, false, whole[600:])+frameOf(frames.Pong, true, "")+
+		frameOf(frames.Continuation, true, "")+text(whole), 12, 12)
+	f(frameOf(frames.Binary, true, whole) + text(`"`+strings.ReplaceAll(whole, `"`, `\"`)+`"`) + text(`{"type":"response.output_text.done","text":`+whole+`}`) + text(whole[:700]))
+
+	// A part that was not heard makes it unknown.
+	l := &ears{used: func(helixflow.Usage) { t.Error("it makes no sense") }}
+	stream := text(last("response.completed", strings.Repeat("x", 100_000)))
+	l.hear([]byte(stream[:1000]))
+	assert.True(t, l.listens())
+	l.miss(90_000)
+	assert.False(t, l.listens())
+	l.hear([]byte(stream[91_000:]))
 }

@@ -91,6 +91,8 @@ type socket struct {
 	cutter  *time.Timer
 	cutting time.Time // when cutter strikes
 	over    bool
+	unpaid  helixflow.Usage // of responses that have ended, since spent was asked
+	usage   helixflow.Usage // of all
 }
 
 // converse holds the websocket until it has ended.
@@ -124,11 +126,7 @@ func (e *Exchange) joinBackend() {
 	lease := &e.attempt.lease
 	nc, early := lease.Tunnel()
 	lease.Disarm()
-	var heard *ears
-	if e.op == helixflow.OpResponsesSocket {
-		heard = e.newEars()
-	}
-	e.socket.join(nc, early, heard)
+	e.socket.join(nc, early, e.newEars())
 	e.header.Free()
 	e.filtered.Free()
 	e.header, e.filtered = nil, nil
@@ -147,6 +145,23 @@ func (e *Exchange) tally() {
 	}
 }
 
+// use notes what a response used.
+func (s *socket) use(u helixflow.Usage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unpaid.Add(u)
+	s.usage.Add(u)
+}
+
+// spent is what was used since it was asked for the last time.
+func (s *socket) spent() helixflow.Usage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.unpaid
+	s.unpaid = helixflow.Usage{}
+	return u
+}
+
 // meet makes a the client's side of s, from where early was read already. From now
 // on a hang-up or the end of a drain reaches s.
 func (s *socket) meet(c *clientConn, early []byte) {
@@ -162,7 +177,7 @@ func (s *socket) meet(c *clientConn, early []byte) {
 }
 
 // join makes nc, a connection to a backend that has switched protocols, the other
-// side of s, and begins to pass on what comes from there; heard may be nil.
+// side of s, and begins to pass on what comes from there.
 func (s *socket) join(nc net.Conn, early []byte, heard *ears) {
 	s.backend.to(nc, true)
 	s.down = flow{s: s, out: &s.client, ears: heard, lost: endCut, broken: endBadBackend, stalled: endStall}

@@ -40,7 +40,6 @@ type handshake struct {
 	clientAccept []byte // that answers the client
 	accept       []byte // that the backend must answer
 	offered      [][]byte
-	extensions   bool   // some were offered to the backend
 	protocol     []byte // that is agreed upon; nil for none
 }
 
@@ -141,6 +140,7 @@ func (e *Exchange) openSocket() error {
 
 // askUpgrade puts the backend's handshake behind the header lines that travel. A websocket
 // that only passes has that of the client, one whose messages are read has its own.
+// None has extensions: what backends say is listened to (ADR 29).
 func (e *Exchange) askUpgrade() {
 	h, shake := &e.conn.head, &e.socket.shake
 	shake.clientAccept = websocket.AppendAccept(nil, h.Peek(headerKey))
@@ -154,10 +154,6 @@ func (e *Exchange) askUpgrade() {
 	}
 	shake.accept = shake.clientAccept
 	b = appendHeader(b, headerKey, h.Peek(headerKey))
-	for _, v := range h.PeekAll(headerExtensions) {
-		b = appendHeader(b, headerExtensions, v)
-		shake.extensions = true
-	}
 	if len(shake.offered) > 0 {
 		b = appendHeader(b, headerProtocol, bytes.Join(shake.offered, []byte(", ")))
 	}
@@ -196,7 +192,7 @@ func (h *handshake) read(head *answerHead) error {
 		return errOtherSwitch
 	case !bytes.Equal(head.Peek(headerAccept), h.accept):
 		return errAccept
-	case !h.extensions && len(head.Peek(headerExtensions)) > 0:
+	case len(head.Peek(headerExtensions)) > 0:
 		return errExtensions
 	case len(protocol) == 0:
 		return nil
@@ -271,9 +267,6 @@ func (e *Exchange) appendSwitch(dst []byte, now time.Time) []byte {
 		dst = appendHeader(dst, headerProtocol, shake.protocol)
 	}
 	if a := e.attempt; a != nil {
-		for _, v := range a.head.PeekAll(headerExtensions) {
-			dst = appendHeader(dst, headerExtensions, v)
-		}
 		dst = copyHead(dst, a)
 	}
 	dst = appendHeader(dst, helixflow.HeaderRequestID, e.id)

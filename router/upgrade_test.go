@@ -207,7 +207,7 @@ func TestSocketBackendAnswers(t *testing.T) {
 	f(switches+"Upgrade: h2c\r\n"+accept+"\r\n", 502, "upstream_error")
 	f("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"+accept+"\r\n", 502, "upstream_error")
 	f(switches+"Upgrade: websocket\r\n"+accept+"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 502, "upstream_error")
-	f(switches+"Upgrade: websocket\r\n"+accept+"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 101, "", "Sec-WebSocket-Extensions: permessage-deflate")
+	f(switches+"Upgrade: websocket\r\n"+accept+"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 502, "upstream_error", "Sec-WebSocket-Extensions: permessage-deflate")
 	f(switches+"Upgrade: websocket\r\n"+accept+"Sec-WebSocket-Protocol: b\r\n\r\n", 502, "upstream_error", "Sec-WebSocket-Protocol: a")
 	f("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 502, "upstream_error")
 	f("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", 502, "upstream_error")

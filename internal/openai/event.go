@@ -67,6 +67,29 @@ func ReadEvent(ev []byte, op helixflow.Op, out *Event) {
 	}
 }
 
+// ReadMessage reads a message of a backend's websocket of Responses or Realtime, of
+// which each is one event, into out. Like ReadEvent otherwise.
+func ReadMessage(msg []byte, out *Event) {
+	*out = Event{}
+	c := chunk{walker: walker{b: msg}, op: helixflow.OpResponses, out: out}
+	if !c.read() {
+		*out = Event{}
+		return
+	}
+	kind := c.kind.In(msg)
+	out.setKind(kind)
+	out.Terminal = out.Terminal || endsResponse(kind)
+}
+
+// endsResponse reports whether an event of this type is the last one of a response.
+func endsResponse(kind []byte) bool {
+	switch string(kind) {
+	case "response.completed", "response.incomplete", "response.failed", "response.done": // the last one of Realtime
+		return true
+	}
+	return false
+}
+
 // isFrame reports whether an event that says an error says it as clients know it.
 func (c *chunk) isFrame(f eventFields) bool {
 	if c.op == helixflow.OpResponses {

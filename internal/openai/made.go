@@ -36,24 +36,42 @@ func ReadID(body []byte) Span {
 	return Span{}
 }
 
-// ReadResponseID returns where the id of the Response object stands in an event of
-// Responses; absent if it has none. The event may be cut behind it.
-func ReadResponseID(event []byte) (id Span) {
-	r := madeReader{walker: walker{b: event}}
-	for more := r.enter('{'); more && !id.Present(); more = r.more('{') {
-		if string(r.key()) != "response" || r.peek() != '{' {
-			r.value()
-			continue
-		}
-		for more := r.enter('{'); more && !id.Present(); more = r.more('{') {
-			if string(r.key()) == "id" {
-				id = r.text()
-				continue
+// MessageHead is what the beginning of a websocket's message says. A plain value.
+type MessageHead struct {
+	Type     Span // content of "type"; absent if it does not stand there
+	Response Span // content of the "id" of a Response object; absent likewise
+}
+
+// Ends reports whether the message may be one that ends a response, of Responses or
+// of Realtime. Of those that do not say what they are those may that have a Response.
+func (h *MessageHead) Ends(head []byte) bool {
+	if h.Type.Present() {
+		return endsResponse(h.Type.In(head))
+	}
+	return h.Response.Present()
+}
+
+// ReadMessageHead reads what a message of a backend's websocket begins with: it may
+// be cut anywhere.
+func ReadMessageHead(head []byte) (h MessageHead) {
+	r := madeReader{walker: walker{b: head}}
+	for more := r.enter('{'); more; more = r.more('{') {
+		switch key := r.key(); {
+		case string(key) == "type":
+			h.Type = r.text()
+		case string(key) == "response" && r.peek() == '{':
+			for more := r.enter('{'); more; more = r.more('{') {
+				if string(r.key()) == "id" && !h.Response.Present() {
+					h.Response = r.text()
+					continue
+				}
+				r.value()
 			}
+		default:
 			r.value()
 		}
 	}
-	return id
+	return h
 }
 
 // ReadMade reads which objects the body of an answer from a collection of OpenAI's

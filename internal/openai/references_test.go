@@ -200,19 +200,53 @@ func TestConversation(t *testing.T) {
 	assert.Error(t, Conversation([]byte(`{"id":"a","x":"b"}`), func([]byte) error { return errors.New("no") }))
 }
 
-func TestReadResponseID(t *testing.T) {
-	f := func(event, want string) {
+func TestReadMessageHead(t *testing.T) {
+	f := func(event, kind, response string, ends bool) {
 		t.Helper()
-		assert.Equal(t, want, string(ReadResponseID([]byte(event)).In([]byte(event))))
+		h := ReadMessageHead([]byte(event))
+		assert.Equal(t, kind, string(h.Type.In([]byte(event))))
+		assert.Equal(t, response, string(h.Response.In([]byte(event))))
+		assert.Equal(t, ends, h.Ends([]byte(event)))
 	}
-	f(`{"type":"response.created","response":{"id":"resp_1","object":"resp`, "resp_1")
-	f(`{"response":{"object":"response", "id" : "resp_1"},"type":"response.created"}`, "resp_1")
-	f(`{"type":"response.output_item.added","item":{"id":"msg_1"}}`, "")
-	f(`{"type":"x","response":"resp_1","id":"x"}`, "")
-	f(`{"type":"x","response":{"x":{"id":"no"}}}`, "")
-	f(`{"response":{"id":"resp`, "")
-	f(`{"response":{},"x":{"response":{"id":"no"}}}`, "")
-	f(``, "")
+	f(`{"type":"response.created","response":{"id":"resp_1","object":"resp`, "response.created", "resp_1", false)
+	f(`{"response":{"object":"response", "id" : "resp_1"},"type":"response.created"}`, "response.created", "resp_1", false)
+	f(`{"type":"response.output_item.added","item":{"id":"msg_1"}}`, "response.output_item.added", "", false)
+	f(`{"type":"x","response":"resp_1","id":"x"}`, "x", "", false)
+	f(`{"type":"x","response":{"x":{"id":"no"}}}`, "x", "", false)
+	f(`{"response":{"id":"resp`, "", "", false)
+	f(`{"response":{},"x":{"response":{"id":"no"}}}`, "", "", false)
+	f(``, "", "", false)
+	f(`[]`, "", "", false)
+
+	// What may be the last word of a response.
+	f(`{"type":"response.completed","response":{"id":"resp_1","out`, "response.completed", "resp_1", true)
+	f(`{"type":"response.incomplete","resp`, "response.incomplete", "", true)
+	f(`{"type":"response.failed"`, "response.failed", "", true)
+	f(`{"type":"response.done","event_id":"e","response":{"object":"realtime.response"`, "response.done", "", true)
+	f(`{"response":{"id":"resp_1","output":[{"type":"message"`, "", "resp_1", true)
+	f(`{"response":{"id":"resp_1"},"sequence_number":7,"type":"response.in_progress"}`, "response.in_progress", "resp_1", false)
+}
+
+func TestReadMessage(t *testing.T) {
+	f := func(msg string, terminal bool, want helixflow.Usage) {
+		t.Helper()
+		var ev Event
+		ReadMessage([]byte(msg), &ev)
+		assert.Equal(t, terminal, ev.Terminal, "%s", msg)
+		assert.Equal(t, want, ev.Usage, "%s", msg)
+	}
+	none := helixflow.Usage{}
+	f(`{"type":"response.completed","response":{"id":"r","output":[{"usage":{"input_tokens":99}}],"usage":{"input_tokens":5,"input_tokens_details":{"cached_tokens":2},"output_tokens":7,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":12}}}`,
+		true, helixflow.Usage{InputTokens: 5, CachedTokens: 2, OutputTokens: 7, ReasoningTokens: 3, Reported: true})
+	f(`{"type":"response.done","event_id":"e","response":{"object":"realtime.response","usage":{"total_tokens":253,"input_tokens":132,"output_tokens":121,"input_token_details":{"text_tokens":119,"audio_tokens":13,"cached_tokens":64},"output_token_details":{"text_tokens":30,"audio_tokens":91}}}}`,
+		true, helixflow.Usage{InputTokens: 132, CachedTokens: 64, OutputTokens: 121, Reported: true})
+	f(`{"response":{"usage":{"input_tokens":5,"output_tokens":7}},"type":"response.failed"}`, true, helixflow.Usage{InputTokens: 5, OutputTokens: 7, Reported: true})
+	f(`{"type":"response.created","response":{"id":"r","usage":null}}`, false, none)
+	f(`{"type":"response.completed","response":{"id":"r","usage":null}}`, true, none)
+	f(`{"type":"response.completed","response":{"usage":{"input_tokens":"5","output_tokens":1e400}}}`, true, none)
+	for _, bad := range []string{``, `x`, `{`, `[]`, `{"type":"response.completed","response":{"usage":{"input_tokens":5}}`, `{"type":"response.completed"} {}`} {
+		f(bad, false, none)
+	}
 }
 
 func TestReadID(t *testing.T) {

@@ -21,9 +21,9 @@ func (w *walker) readUsage() (u helixflow.Usage) {
 			out = w.count(out)
 		case "total_tokens":
 			total = w.count(total)
-		case "prompt_tokens_details", "input_tokens_details":
+		case "prompt_tokens_details", "input_tokens_details", "input_token_details": // the last one is Realtime's
 			u.CachedTokens = w.detail("cached_tokens", u.CachedTokens)
-		case "completion_tokens_details", "output_tokens_details":
+		case "completion_tokens_details", "output_tokens_details", "output_token_details":
 			u.ReasoningTokens = w.detail("reasoning_tokens", u.ReasoningTokens)
 		default:
 			w.value()

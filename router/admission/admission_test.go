@@ -228,6 +228,40 @@ func TestSettle(t *testing.T) {
 	assert.Equal(t, int64(-20), money)
 }
 
+// What a request has used counts before it ends, once: what it reserved and what it has
+// left over stay its own.
+func TestRaise(t *testing.T) {
+	now := time.Now()
+	s := newScope(Rules{Tokens: perMinute(1000), DailyTokens: NewRate(5000, 5000, 24*time.Hour), Concurrent: slots(2), Budget: &Budget{MicroUSD: 100, Per: PerDay}})
+	var ticket Ticket
+	f := func(tokens, daily, money int64) {
+		t.Helper()
+		left := map[Kind]int64{}
+		for _, st := range s.Standings(nil, now) {
+			left[st.Kind] = st.Left
+		}
+		assert.Equal(t, []int64{tokens, daily, money}, []int64{left[Tokens], left[DailyTokens], left[Money]})
+	}
+	ticket.Raise(now, Demand{50, 5}) // it holds nothing
+	f(1000, 5000, 100)
+	_, ok := ticket.admit(now, Demand{100, 10}, s)
+	require.True(t, ok)
+	ticket.Raise(now, Demand{50, 5}) // less than it has
+	f(900, 4900, 90)
+	ticket.Raise(now, Demand{300, 5})
+	f(700, 4700, 90)
+	ticket.Raise(now, Demand{300, 30})
+	f(700, 4700, 70)
+	ticket.Raise(now, Demand{2000, 130}) // debt
+	f(0, 3000, -30)
+	assert.Equal(t, Demand{2000, 130}, ticket.Reserved())
+	ticket.Settle(now, Demand{1900, 120})
+	f(0, 3100, -20)
+	ticket.Raise(now, Demand{5000, 500}) // it is settled
+	f(0, 3100, -20)
+	assert.Zero(t, s.inflight.Load())
+}
+
 // Rules that change keep what is used, and a request settles by those it began
 // with.
 func TestRulesChange(t *testing.T) {

@@ -307,17 +307,35 @@ func (t *Ticket) Settle(now time.Time, used Demand) {
 	t.settled = t.n > 0
 }
 
-func (h *hold) settle(reserved, used Demand, began, now int64) {
-	for k := Tokens; k <= DailyTokens; k++ {
-		if h.taken.has(k) {
-			h.correct(k, used.Tokens-reserved.Tokens, began, now)
-		}
+// Raise has the ticket hold as much as a request has used by now, into debt if need
+// be; what it holds more of it keeps.
+func (t *Ticket) Raise(now time.Time, used Demand) {
+	if !t.Held() {
+		return
 	}
+	used = Demand{Tokens: max(used.Tokens, t.reserved.Tokens), MicroUSD: max(used.MicroUSD, t.reserved.MicroUSD)}
+	for i := range t.holds[:t.n] {
+		t.holds[i].replace(t.reserved, used, t.began, ticks(now))
+	}
+	t.reserved = used
+}
+
+func (h *hold) settle(reserved, used Demand, began, now int64) {
+	h.replace(reserved, used, began, now)
 	if h.taken.has(Concurrent) {
 		if h.slot != nil {
 			h.slot.leave()
 		} else {
 			h.scope.inflight.Add(-1)
+		}
+	}
+}
+
+// replace books what was used in the place of what was reserved.
+func (h *hold) replace(reserved, used Demand, began, now int64) {
+	for k := Tokens; k <= DailyTokens; k++ {
+		if h.taken.has(k) {
+			h.correct(k, used.Tokens-reserved.Tokens, began, now)
 		}
 	}
 	if h.taken.has(Money) {
