@@ -43,7 +43,7 @@ type Memory struct {
 	front   [frontSlots]atomic.Pointer[Answer]
 	holders holders
 
-	mu         sync.Mutex // guards changes of front, the order of main's, and the fields below
+	mu         sync.Mutex // guards changes of front, and the fields below
 	frontBytes int64
 	hand       int // the next slot to be emptied
 }
@@ -66,6 +66,7 @@ func NewMemory(limit int64) (*Memory, error) {
 		BufferItems:        64,
 		IgnoreInternalCost: true,
 		KeyToHash:          func(k uint64) (uint64, uint64) { return k, 0 },
+		Cost:               m.weigh,
 		OnEvict:            func(*ristretto.Item[*Answer]) { m.evicted.Add(1) },
 		OnExit:             m.letGo,
 	})
@@ -109,13 +110,20 @@ func (m *Memory) Put(a *Answer, now time.Time) {
 	at := m.place(&a.Key.Digest)
 	m.makeRoom(a.Tenant, size)
 	m.holders.join(a)
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.putFront(a, at)
-	m.main.Del(at) // of two it takes in under one key it would keep the first, and count the bytes of the second
-	if !m.main.SetWithTTL(at, a, size, left) {
+	if !m.main.SetWithTTL(at, a, 0, left) { // 0: weigh says it
 		m.letGo(a) // it has too much to take in
 	}
+}
+
+// weigh is what ristretto is to count for a key that it takes a in under: the bytes of
+// what it has there then. Of two that it was given before it took in the first one it
+// keeps that one, but would count the bytes of the second, and have more than it counts.
+func (m *Memory) weigh(a *Answer) int64 {
+	if there, ok := m.main.Get(m.place(&a.Key.Digest)); ok {
+		a = there
+	}
+	return a.size()
 }
 
 // makeRoom has who has too much make room for an answer of the tenant.
@@ -130,8 +138,10 @@ func (m *Memory) makeRoom(tenant string, size int64) {
 func (m *Memory) Largest() int64 { return m.limit.Load() / shares * frontShare }
 
 // putFront makes a the answer in its slot, and empties slots that were filled
-// earlier until there is room. With the lock held.
+// earlier until there is room.
 func (m *Memory) putFront(a *Answer, at uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.takeFront(int(at % frontSlots))
 	for m.frontBytes+a.size() > m.Largest() && m.frontBytes > 0 {
 		m.takeFront(m.hand)
