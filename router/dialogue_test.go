@@ -326,7 +326,7 @@ func TestSocketLimits(t *testing.T) {
 	_ = c.CloseNow()
 	w.requireEnded(t)
 
-	w = newWorld(t, strings.Replace(sockets("", url), "{name: all}", "{name: all, limits: {requests_per_minute: 2, tokens_per_day: 1M}}", 1))
+	w = newWorld(t, strings.Replace(sockets("", url), "{name: all}", "{name: all, limits: {requests_per_minute: 2, tokens_per_day: 10k}}", 1))
 	c, resp := w.socket(t, responses, nil)
 	assert.Equal(t, "1", resp.Header.Get("X-Ratelimit-Remaining-Requests"))
 	create := `{"type":"response.create","model":"m","max_output_tokens":1000}`
@@ -376,7 +376,7 @@ func TestSocketUsage(t *testing.T) {
 			}
 		}
 	})
-	for name, limits := range map[string]string{"limited": ", limits: {tokens_per_day: 1M}", "free": ""} {
+	for name, limits := range map[string]string{"limited": ", limits: {tokens_per_day: 10k}", "free": ""} {
 		w := newWorld(t, strings.Replace(sockets("", url), "{name: all}", "{name: all"+limits+"}", 1))
 		usedTokens := func(want string) {
 			t.Helper()

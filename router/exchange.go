@@ -157,10 +157,10 @@ func (e *Exchange) finish() {
 	e.freeRequest()
 	e.forgo()
 	e.forgetKnown()
-	e.account(now)
 	if e.socket != nil && e.socket.counted {
 		s.sockets.Add(-1)
 	}
+	e.account(now)
 	e.local.Free()
 	e.recycle()
 }

@@ -417,7 +417,7 @@ func TestFlightCharge(t *testing.T) {
 	s, url := newStaged(t, "", jsonAnswer(whole))
 	f := func(charge, want string) {
 		t.Helper()
-		config := strings.Replace(remembering(url, ", charge: "+charge), "{name: all}", "{name: all, limits: {tokens_per_day: 100k, concurrent: 10, budget: {usd: 100}}}", 1)
+		config := strings.Replace(remembering(url, ", charge: "+charge), "{name: all}", "{name: all, limits: {tokens_per_day: 10k, concurrent: 10, budget: {usd: 100}}}", 1)
 		config = strings.Replace(config, "  - name: m\n", "  - name: m\n    price: {input: 1000, output: 1000}\n", 1)
 		w := newWorld(t, config)
 		var conns []*bufio.Reader
