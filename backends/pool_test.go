@@ -92,14 +92,7 @@ func TestAcquireWhileHeldPanics(t *testing.T) {
 func TestPoolIsLIFO(t *testing.T) {
 	e := newEngine(t, says(okAnswer, true))
 	ep := adopt(t, Spec{URL: e.url})
-	leases := make([]Lease, 3)
-	for i := range leases {
-		var head fasthttp.ResponseHeader
-		require.True(t, ep.Acquire(&leases[i], 0))
-		require.NoError(t, leases[i].RoundTrip(post(`{}`), &head))
-		_, err := leases[i].Next()
-		require.NoError(t, err)
-	}
+	leases := served(t, ep, 3)
 	for i := range leases {
 		leases[i].Finish(Served, time.Now())
 	}
