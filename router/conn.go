@@ -62,6 +62,7 @@ type clientConn struct {
 	identityBy *authn.Certificates // under this plan's rules
 	key        authn.Recent        // what came last
 	from       netip.Addr          // the peer, once it was asked for
+	turn       *turn               // nil where no request is served where it is read
 	br         *bufio.Reader       // nil while nothing is read
 	large      bool                // br is larger than those in the pool
 	head       fasthttp.RequestHeader
@@ -85,16 +86,37 @@ func (c *clientConn) serve() {
 			return
 		}
 		c.chain = t.ConnectionState().PeerCertificates
+	} else {
+		c.turn = newTurn(c)
 	}
-	for c.await() {
-		c.exchange()
-		if c.closing && !c.body.Finish() {
-			c.lingerOn()
+	for {
+		at := c.await()
+		if at == begun {
+			c.exchange()
+			at = answered
 		}
-		if c.closing || !c.readOn() {
+		if at != answered || !c.goesOn() {
 			return
 		}
 	}
+}
+
+// readiness is how far a connection has come with its next request.
+type readiness uint8
+
+const (
+	over     readiness = iota // there will be none
+	coming                    // nothing of it is here
+	begun                     // its head was read
+	answered                  // all is done but for what is left of its body
+)
+
+// goesOn reports whether another request may come behind the one that was answered.
+func (c *clientConn) goesOn() bool {
+	if c.closing && !c.body.Finish() {
+		c.lingerOn()
+	}
+	return !c.closing && c.readOn()
 }
 
 func (c *clientConn) end() {
@@ -112,33 +134,69 @@ func (c *clientConn) end() {
 	c.srv.forget(c)
 }
 
-// await waits for the next request and reads its head. False: there is none,
-// or it was answered already because it made no sense.
-func (c *clientConn) await() bool {
-	if c.br == nil {
-		c.br = readers.Get().(*bufio.Reader)
-		c.br.Reset(c.nc)
-	}
+// await waits for the next request and reads its head. Where it came whole it may
+// be answered, too.
+func (c *clientConn) await() readiness {
+	c.takeReader()
 	if c.br.Buffered() == 0 {
-		if c.served { // before the first request headerTime bounds the wait
-			c.armRead(time.Now(), c.srv.idleFor())
-			c.state.Store(connIdle)
-			if c.srv.stopping.Load() {
-				return false
-			}
+		if c.served && !c.idle() { // before the first request headerTime bounds the wait
+			return over
 		}
-		if _, err := c.br.Peek(1); err != nil {
-			return false
+		if c.turn != nil {
+			at, err := c.turn.wait()
+			if err != errNotYet {
+				return c.taken(at, err)
+			}
+		} else if _, err := c.br.Peek(1); err != nil {
+			return over
 		}
 	}
+	return c.taken(c.take())
+}
+
+// idle makes the connection wait for a request; false if it must not.
+func (c *clientConn) idle() bool {
+	c.armRead(time.Now(), c.srv.idleFor())
+	c.state.Store(connIdle)
+	return !c.srv.stopping.Load()
+}
+
+// take reads the head of a request whose first bytes are here.
+func (c *clientConn) take() (readiness, error) {
 	if s := c.state.Load(); s == connClosed || s != connBusy && !c.state.CompareAndSwap(s, connBusy) {
-		return false
+		return over, nil
 	}
 	if err := c.readHead(); err != nil {
-		c.refuse(err)
-		return false
+		return over, err
 	}
-	return c.begin()
+	if err := c.begin(); err != nil {
+		return over, err
+	}
+	return begun, nil
+}
+
+// taken refuses what was no request.
+func (c *clientConn) taken(at readiness, err error) readiness {
+	if err != nil {
+		c.refuse(err)
+	}
+	return at
+}
+
+// takeReader gives the connection a buffer to read into.
+func (c *clientConn) takeReader() {
+	if c.br == nil {
+		c.br = readers.Get().(*bufio.Reader)
+		c.br.Reset(c.in())
+	}
+}
+
+// in is where the client's bytes are read from.
+func (c *clientConn) in() io.Reader {
+	if c.turn != nil {
+		return c.turn
+	}
+	return c.nc
 }
 
 // readHead waits for the whole of a request's head and parses it.
@@ -177,7 +235,7 @@ func (c *clientConn) grow(here []byte) bool {
 	if c.br.Size() >= c.srv.opt.MaxHeader {
 		return false
 	}
-	grown := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(here)), c.nc), c.srv.opt.MaxHeader)
+	grown := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(here)), c.in()), c.srv.opt.MaxHeader)
 	c.releaseReader()
 	c.br, c.large = grown, true
 	return true
@@ -208,7 +266,7 @@ var (
 )
 
 // begin takes the request's framing off its head.
-func (c *clientConn) begin() bool {
+func (c *clientConn) begin() error {
 	c.served = true
 	c.head.SetNoDefaultContentType(true)
 	c.closing = c.head.ConnectionClose() || c.srv.draining.Load() || c.srv.under(pressure.Lean)
@@ -223,17 +281,20 @@ func (c *clientConn) begin() bool {
 		c.body = framing.Body{}
 		return c.hasHost()
 	}
-	c.wants100 = c.head.IsHTTP11() && bytes.EqualFold(c.head.Peek(fasthttp.HeaderExpect), []byte("100-continue"))
 	return c.hasHost()
 }
 
+// expects reads an Expect header.
+func (c *clientConn) expects(v []byte) {
+	c.wants100 = c.head.IsHTTP11() && !c.body.Finish() && bytes.EqualFold(v, []byte("100-continue"))
+}
+
 // hasHost refuses a request that RFC 9112, section 3.2 wants refused.
-func (c *clientConn) hasHost() bool {
+func (c *clientConn) hasHost() error {
 	if c.head.IsHTTP11() && len(c.head.Host()) == 0 {
-		c.refuse(errNoHost)
-		return false
+		return errNoHost
 	}
-	return true
+	return nil
 }
 
 var errNoHost = errors.New("an HTTP/1.1 request without a Host header")

@@ -79,11 +79,13 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 		case "Api-Key", "X-Api-Key":
 			e.credentialHeader(v, &e.client.credentialSent)
 		case "Host", "Content-Length", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
-			"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Expect", "Accept-Encoding",
+			"Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Accept-Encoding",
 			"Cookie", "Forwarded", "X-Real-Ip", "Openai-Organization", "Openai-Project",
 			"X-Http-Method", "X-Http-Method-Override", "X-Method-Override":
 			// Hop-by-hop, ours to say, a credential of the client's, or a way to make
 			// another request of this one than was looked at.
+		case "Expect":
+			e.conn.expects(v)
 		case "Upgrade":
 			e.client.websocket = e.client.websocket || asksWebsocket(v)
 		case "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Accept":

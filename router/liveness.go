@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net"
 	"sync/atomic"
 
 	"github.com/helixflow/helixflow/backends"
@@ -15,8 +16,10 @@ import (
 // latches gone and takes what is armed.
 type cell struct {
 	fd    int
-	gen   int32 // tells this connection from the fd's next one
+	gen   int32        // tells this connection from the fd's next one
+	tcp   *net.TCPConn // set with fd
 	gone  atomic.Bool
+	ended atomic.Bool                   // the client has closed its sending side
 	armed atomic.Pointer[backends.Conn] // what to break when the client leaves
 	// Whom to wake then, if it waits for room on a backend.
 	waiting atomic.Pointer[parked]
@@ -54,6 +57,15 @@ func (c *cell) hangUp() {
 	c.breakArmed()
 	if s := c.socket.Load(); s != nil {
 		s.leave()
+	}
+}
+
+// hearEnd is the watcher's news that the client will send no more. Who waits for more
+// in a turn took note of it before or is told now: saying that nobody will read
+// beyond it, which changes nothing, is an event again.
+func (c *cell) hearEnd() {
+	if !c.ended.Swap(true) {
+		_ = c.tcp.CloseRead()
 	}
 }
 

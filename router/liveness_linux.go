@@ -11,10 +11,10 @@ import (
 // hang-ups only, so that traffic does not wake it. It also sees a FIN behind
 // unread pipelined bytes, which a peek cannot.
 type watcher struct {
-	epoll  int
-	wake   [2]int // a pipe that ends the goroutine
-	events uint32
-	done   sync.WaitGroup
+	epoll   int
+	wake    [2]int // a pipe that ends the goroutine
+	leaving uint32 // the events that mean that a client has left
+	done    sync.WaitGroup
 
 	mu    sync.Mutex // guards cells and gen; taken at accept, close and hang-up only
 	cells []*cell    // by file descriptor
@@ -31,9 +31,9 @@ func newWatcher(halfCloseIsLeaving bool) (*watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot create an epoll set: %w", err)
 	}
-	w := &watcher{epoll: ep, events: syscall.EPOLLHUP | syscall.EPOLLERR | epollET}
+	w := &watcher{epoll: ep, leaving: syscall.EPOLLHUP | syscall.EPOLLERR}
 	if halfCloseIsLeaving {
-		w.events |= epollRDHUP
+		w.leaving |= epollRDHUP
 	}
 	if err := syscall.Pipe2(w.wake[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil {
 		_ = syscall.Close(ep)
@@ -62,7 +62,12 @@ func (w *watcher) run() {
 			if events[i].Pad == -1 {
 				return
 			}
-			if c := w.lookup(int(events[i].Fd), events[i].Pad); c != nil {
+			c := w.lookup(int(events[i].Fd), events[i].Pad)
+			if c == nil {
+				continue
+			}
+			c.hearEnd()
+			if events[i].Events&w.leaving != 0 {
 				c.hangUp()
 			}
 		}
@@ -96,16 +101,20 @@ func (w *watcher) add(raw *net.TCPConn, c *cell) error {
 		if w.gen++; w.gen < 0 {
 			w.gen = 0
 		}
-		c.fd, c.gen = fd, w.gen
+		c.fd, c.gen, c.tcp = fd, w.gen, raw
 		w.cells[fd] = c
 		w.mu.Unlock()
-		ev := syscall.EpollEvent{Events: w.events, Fd: int32(fd), Pad: c.gen}
+		ev := syscall.EpollEvent{Events: syscall.EPOLLHUP | syscall.EPOLLERR | epollRDHUP | epollET, Fd: int32(fd), Pad: c.gen}
 		ctl = syscall.EpollCtl(w.epoll, syscall.EPOLL_CTL_ADD, fd, &ev)
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = ctl
 	}
-	return ctl
+	if err != nil {
+		w.remove(c)
+		c.fd = -1
+	}
+	return err
 }
 
 // remove forgets a cell; the kernel dropped the closed descriptor by itself.

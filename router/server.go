@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -294,6 +296,13 @@ func (s *Server) each(f func(*clientConn)) {
 	}
 }
 
+// all is a list of the connections.
+func (s *Server) all() []*clientConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.conns))
+}
+
 // Close closes what is still open, after Drain, and waits for it to end.
 func (s *Server) Close() {
 	s.draining.Store(true)
@@ -304,7 +313,9 @@ func (s *Server) Close() {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
 	for s.open() > 0 {
-		s.each(func(c *clientConn) { _ = c.raw.Close() })
+		for _, c := range s.all() { // a busy one's Close may wait for its request, which may want s.mu
+			_ = c.raw.Close()
+		}
 		<-tick.C
 	}
 	s.mu.Lock()
