@@ -75,7 +75,7 @@ type Question struct {
 }
 
 // version is part of every key: it changes when what a key covers does.
-const version = 1
+const version = 2
 
 // Keys makes keys. The zero value is ready; safe for concurrent use.
 type Keys struct {
@@ -169,11 +169,10 @@ func (h *hasher) write(p []byte) {
 }
 
 func (h *hasher) number(n uint64) {
-	if len(h.small)-h.n < 8 {
+	if len(h.small)-h.n < binary.MaxVarintLen64 {
 		h.flush()
 	}
-	binary.BigEndian.PutUint64(h.small[h.n:], n)
-	h.n += 8
+	h.n += binary.PutUvarint(h.small[h.n:], n)
 }
 
 func (h *hasher) bytes(b []byte) {

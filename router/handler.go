@@ -135,7 +135,7 @@ func (e *Exchange) scan() error {
 
 // scanForm takes in a form as far as to its model.
 func (e *Exchange) scanForm() error {
-	if err := checkEncoding(&e.conn.head); err != nil {
+	if err := e.checkEncoding(); err != nil {
 		return err
 	}
 	u, err := e.openUpload(true, "model")

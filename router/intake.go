@@ -38,6 +38,7 @@ type client struct {
 	idempotent     bool          // an idempotency key came
 	credentialSent bool          // a credential header came, though perhaps of no use
 	cache          cacheControl
+	encoded        bool // the body comes compressed
 	ambiguous      bool // a credential header stands twice
 	websocket      bool // it asks to switch to one
 	keyInProtocol  bool // the credential came as a subprotocol
@@ -84,6 +85,9 @@ func (e *Exchange) takeHeaders(h *fasthttp.RequestHeader) {
 			"X-Http-Method", "X-Http-Method-Override", "X-Method-Override":
 			// Hop-by-hop, ours to say, a credential of the client's, or a way to make
 			// another request of this one than was looked at.
+		case "Content-Encoding":
+			e.client.encoded = e.client.encoded || len(v) > 0 && !bytes.EqualFold(v, []byte("identity"))
+			e.header.B = appendHeader(e.header.B, string(k), v)
 		case "Expect":
 			e.conn.expects(v)
 		case "Upgrade":
@@ -270,7 +274,7 @@ const anyMethod = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 // readBody reads the whole body into e.body.
 func (e *Exchange) readBody() error {
 	c := e.conn
-	if err := checkMedia(&c.head, e.op); err != nil {
+	if err := e.checkMedia(); err != nil {
 		return err
 	}
 	length := c.body.Length()
@@ -369,24 +373,23 @@ func bodyError(err error) error {
 	}
 }
 
-func checkMedia(h *fasthttp.RequestHeader, op helixflow.Op) error {
-	ct := h.ContentType()
+func (e *Exchange) checkMedia() error {
+	ct := e.conn.head.ContentType()
 	if i := bytes.IndexByte(ct, ';'); i >= 0 {
 		ct = ct[:i]
 	}
 	ct = bytes.TrimSpace(ct)
-	if op.Body() != helixflow.AnyBody && len(ct) > 0 && !bytes.EqualFold(ct, []byte("application/json")) {
-		if op.Body() == helixflow.FormBody {
+	if e.op.Body() != helixflow.AnyBody && len(ct) > 0 && !bytes.EqualFold(ct, []byte("application/json")) {
+		if e.op.Body() == helixflow.FormBody {
 			return errFormType
 		}
 		return errContentType
 	}
-	return checkEncoding(h)
+	return e.checkEncoding()
 }
 
-func checkEncoding(h *fasthttp.RequestHeader) error {
-	ce := h.Peek(fasthttp.HeaderContentEncoding)
-	if len(ce) > 0 && !bytes.EqualFold(ce, []byte("identity")) {
+func (e *Exchange) checkEncoding() error {
+	if e.client.encoded {
 		return errEncoding
 	}
 	return nil

@@ -102,7 +102,7 @@ func (e *Exchange) takeAnyBody() error {
 
 // takeUpload begins to take in what is not JSON.
 func (e *Exchange) takeUpload(isForm bool) error {
-	if err := checkEncoding(&e.conn.head); err != nil {
+	if err := e.checkEncoding(); err != nil {
 		return err
 	}
 	u, err := e.openUpload(isForm, "")
