@@ -3,7 +3,8 @@
 // # Overview
 //
 // handler.go has the walk of a request on one screen; the files follow it:
-// conn (the connection's loop), intake (what came), resolve (which route),
+// conn (the connection's loop), turn (requests served where they are read), intake
+// (what came), resolve (which route),
 // attempt and judge (which backend, and again?), respond and relay (the
 // answer), account (what it was). What no model decides goes by prefix and
 // passthrough; objects and named keep tenants' objects apart, made records them.
