@@ -13,7 +13,7 @@ import (
 // turn serves requests where they are read: inside the runtime's wait for the
 // socket. A Read asks the kernel first, in vain between two requests, and only then
 // waits. Here the wait goes on from the reading before: what has come since ends it,
-// so after a reading that took all there was, nothing need be begun.
+// so after a reading that took all there was, nothing need be asked.
 //
 // The runtime holds the socket's read lock meanwhile. What has to wait for more of
 // the client is therefore left to the connection's loop: a request that did not come
