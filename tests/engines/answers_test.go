@@ -141,7 +141,7 @@ func checkResponses(t *testing.T, w *world) {
 
 // checkTools has the model made to call a tool: what it answers with then is the engine's.
 func checkTools(t *testing.T, w *world) {
-	const rest = `"max_tokens":400,"logit_bias":{"1":100,"2":90},"tool_choice":"required",` + hello + `,
+	const rest = `"temperature":0,"max_tokens":400,"logit_bias":{"1":100,"2":90},"tool_choice":"required",` + hello + `,
 		"tools":[{"type":"function","function":{"name":"lamp","description":"switches it",
 			"parameters":{"type":"object","properties":{"on":{"type":"boolean"}},"required":["on"],"additionalProperties":false}}}]}`
 	whole := read(t, w.post(t, "/v1/chat/completions", `{"model":"llama",`+rest).body)
@@ -171,7 +171,7 @@ func checkTools(t *testing.T, w *world) {
 
 // checkSchema asks for structured output.
 func checkSchema(t *testing.T, w *world) {
-	const rest = `"max_tokens":400,"logit_bias":{"1":100},` + hello + `,
+	const rest = `"temperature":0,"max_tokens":400,"logit_bias":{"1":100},` + hello + `,
 		"response_format":{"type":"json_schema","json_schema":{"name":"lamp","strict":true,
 			"schema":{"type":"object","properties":{"on":{"type":"boolean"}},"required":["on"],"additionalProperties":false}}}}`
 	text, finish := said(read(t, w.post(t, "/v1/chat/completions", `{"model":"llama",`+rest).body))
