@@ -106,10 +106,12 @@ type readiness uint8
 
 const (
 	over     readiness = iota // there will be none
-	coming                    // nothing of it is here
 	begun                     // its head was read
 	answered                  // all is done but for what is left of its body
 )
+
+// errNotYet is a turn's word for a reading that found nothing.
+var errNotYet = errors.New("nothing has come yet")
 
 // goesOn reports whether another request may come behind the one that was answered.
 func (c *clientConn) goesOn() bool {

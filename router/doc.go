@@ -4,9 +4,8 @@
 //
 // handler.go has the walk of a request on one screen; the files follow it:
 // conn (the connection's loop), turn (requests served where they are read), intake
-// (what came), resolve (which route),
-// attempt and judge (which backend, and again?), respond and relay (the
-// answer), account (what it was). What no model decides goes by prefix and
+// (what came), resolve (which route), attempt and judge (which backend, and again?),
+// respond and relay (the answer), account (what it was). What no model decides goes by prefix and
 // passthrough; objects and named keep tenants' objects apart, made records them.
 // A websocket leaves the walk behind forward: upgrade (both handshakes), socket
 // (its life), flow (what passes one way, from an inlet to an outlet), dialogue

@@ -121,6 +121,7 @@ func TestBodies(t *testing.T) {
 	f(head("Content-Type: multipart/form-data; boundary=x", "Content-Length: 2")+"{}", 415, "unsupported_media_type")
 	f(head("Content-Type: application/json; charset=utf-8", fmt.Sprint("Content-Length: ", len(simple)))+simple, 200, "")
 	f(head("Content-Encoding: gzip", "Content-Length: 2")+"{}", 415, "unsupported_media_type")
+	f(head("Content-Encoding: identity", "Content-Encoding: gzip", "Content-Length: 2")+"{}", 415, "unsupported_media_type")
 	f(postTo("/v1/chat/completions?api_key=x", simple), 400, "key_in_query")
 	f(postTo("/v1/chat/completions?a=b", simple), 200, "")
 	f(postTo("/v1/chat/completions/", simple), 200, "")

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -30,9 +29,6 @@ type turn struct {
 	at     readiness
 	err    error
 }
-
-// errNotYet says that a reading inside found nothing.
-var errNotYet = errors.New("nothing has come yet")
 
 // newTurn is nil where requests cannot be served so.
 func newTurn(c *clientConn) *turn {
@@ -64,32 +60,29 @@ func (t *turn) step(fd uintptr) (done bool) {
 	t.inside, t.fd = true, int(fd)
 	defer t.leave()
 	c := t.conn
-	for t.at = coming; t.at == coming; {
+	for {
 		c.takeReader()
 		if _, err := c.br.Peek(1); err != nil {
 			t.at = over
 			return err != errNotYet
 		}
-		t.at, t.err = c.take()
-		if t.at != begun || !t.whole() {
+		if t.at, t.err = c.take(); t.at != begun || !t.whole() {
 			return true
 		}
 		c.exchange()
 		if t.at = answered; c.closing || !c.body.Finish() {
 			return true
 		}
-		if t.at = coming; c.br != nil && c.br.Buffered() > 0 {
+		if c.br != nil && c.br.Buffered() > 0 {
 			continue
 		}
-		if !c.idle() {
-			t.at = over
+		if t.at = over; !c.idle() {
 			return true
 		}
 		if !t.more && !c.ended.Load() {
 			return false
 		}
 	}
-	return true
 }
 
 func (t *turn) leave() { t.inside = false }

@@ -126,6 +126,19 @@ func TestCloseInTheMiddle(t *testing.T) {
 	go func() { w.srv.Close(); close(closed) }()
 	_, err = io.Copy(io.Discard, idle)
 	require.NoError(t, err)
+	looked := make(chan struct{})
+	go func() { // what holds the server's lock, which a request may want, holds this up too
+		defer close(looked)
+		for range 50 {
+			w.srv.open()
+			<-time.After(time.Millisecond)
+		}
+	}()
+	select {
+	case <-looked:
+	case <-time.After(10 * time.Second):
+		t.Error("whoever closes a busy connection holds a lock meanwhile")
+	}
 	close(release)
 	_, _ = io.Copy(io.Discard, busy) // its answer came too late
 	<-closed

@@ -2,13 +2,9 @@
 
 package router
 
-import "errors"
-
 // turn does not exist here: nobody tells an idle connection of its client's end but
 // a reading.
 type turn struct{}
-
-var errNotYet = errors.New("nothing has come yet")
 
 func newTurn(*clientConn) *turn { return nil }
 
