@@ -12,7 +12,8 @@
 // Every round visits all targets in turn, starting one further on, so that a
 // machine whose speed drifts slows all of them alike. CPU is user plus system time
 // of the target's process, over the requests (events) it served. The ratios are
-// to the first target, round by round: quote their median, and their spread.
+// to the first target, round by round: quote their median, and their spread. Of a
+// cache's miss it is the difference that was promised, not the ratio.
 //
 // "bare" is the least a fasthttp proxy does: fasthttp.Server in front of a
 // HostClient, streams as body streams. "reverse" is net/http's ReverseProxy.

@@ -23,6 +23,8 @@ type figure struct {
 	targets []string
 	events  bool               // CPU is per event of streams, not per request
 	most    map[string]float64 // the promised ratios
+	more    float64            // the promised seconds above the first one's, of all others; 0: ratios are what is promised
+	wall    bool               // of the median request's time, not of CPU
 }
 
 const model = "bench"
@@ -49,6 +51,14 @@ var figures = []figure{
 	{
 		name: "cache hit", options: load.Options{Connections: 64, Prompt: words(1000), Seed: &seed},
 		targets: []string{"bare", "cache"}, most: map[string]float64{"cache": 0.60},
+	},
+	{
+		name: "cache miss of 32 KiB", options: load.Options{Connections: 64, Prompt: words(32_000), Seed: &seed, Distinct: true},
+		targets: []string{"one", "cache", "alone"}, more: 30e-6,
+	},
+	{
+		name: "cache miss of 32 KiB, one client", options: load.Options{Connections: 1, Prompt: words(32_000), Seed: &seed, Distinct: true},
+		targets: []string{"one", "cache", "alone"}, more: 30e-6, wall: true,
 	},
 	{
 		name: "no cache rule", options: load.Options{Connections: 64, Prompt: words(1000)},
@@ -82,6 +92,11 @@ tenants: [{name: t, keys: [{name: k, generate: true}]}]
 pools: [{name: p, engine: vllm, backends: [ONE]}]
 models: [{name: bench, targets: [{pool: p}], cache: {exact: 1h}}]
 `,
+	"alone": head + `
+tenants: [{name: t, keys: [{name: k, generate: true}]}]
+pools: [{name: p, engine: vllm, backends: [ONE]}]
+models: [{name: bench, targets: [{pool: p}], cache: {exact: 1h, coalesce: false}}]
+`,
 	"elsewhere": head + `
 tenants: [{name: t, keys: [{name: k, generate: true}]}]
 pools: [{name: p, engine: vllm, backends: [ONE]}]
@@ -94,10 +109,11 @@ func words(n int) string { return strings.Repeat("lorem ipsum ", n/12) }
 
 // samples are what the rounds showed of one target.
 type samples struct {
-	name                              string
-	to                                *target
-	cpu, ratio, p50, p99, rate, bytes []float64
-	failed                            int
+	name                       string
+	to                         *target
+	cpu, p50, p99, rate, bytes []float64
+	ratio, more                []float64 // to the first target, and above it
+	failed                     int
 }
 
 // measure prints the figure's lines, and returns how many promises are not kept.
@@ -125,7 +141,7 @@ func (f *figure) measure(ctx context.Context, l *lab, s *settings, out io.Writer
 		}
 		for _, m := range list[1:] {
 			if round >= 0 {
-				m.ratio = append(m.ratio, m.cpu[round]/list[0].cpu[round])
+				m.compare(list[0], round, f.wall)
 			}
 		}
 	}
@@ -133,6 +149,15 @@ func (f *figure) measure(ctx context.Context, l *lab, s *settings, out io.Writer
 		missed += f.print(m, out)
 	}
 	return missed, nil
+}
+
+// compare adds what m is beside the first target in this round.
+func (m *samples) compare(first *samples, round int, wall bool) {
+	own, its := m.cpu[round], first.cpu[round]
+	if wall {
+		own, its = m.p50[round], first.p50[round]
+	}
+	m.ratio, m.more = append(m.ratio, own/its), append(m.more, own-its)
 }
 
 // tolerated is the part of requests that may fail: a proxy that fails is not
@@ -178,7 +203,16 @@ func (f *figure) visit(ctx context.Context, m *samples, each time.Duration, warm
 // print writes one line, and returns 1 if what was promised is not kept.
 func (f *figure) print(m *samples, out io.Writer) (missed int) {
 	ratio, spread, promised := "", "", ""
-	if len(m.ratio) > 0 {
+	switch {
+	case len(m.ratio) == 0:
+	case f.more > 0:
+		ratio = fmt.Sprintf("%+.1f µs", 1e6*median(m.more))
+		spread = fmt.Sprintf("%+.1f–%+.1f", 1e6*slices.Min(m.more), 1e6*slices.Max(m.more))
+		promised = fmt.Sprintf("≤ %+.0f µs", 1e6*f.more)
+		if median(m.more) > f.more {
+			promised, missed = promised+", missed", 1
+		}
+	default:
 		ratio = fmt.Sprintf("%.2f×", median(m.ratio))
 		spread = fmt.Sprintf("%.2f–%.2f", slices.Min(m.ratio), slices.Max(m.ratio))
 		if most, ok := f.most[m.name]; ok {
@@ -188,7 +222,7 @@ func (f *figure) print(m *samples, out io.Writer) (missed int) {
 			}
 		}
 	}
-	fmt.Fprintf(out, "| %s | %s | %.1f µs | %s | %s | %.2f ms | %.2f ms | %.0f | %.0f MiB | %d | %s |\n", f.name, m.name, 1e6*median(m.cpu), ratio, spread,
+	fmt.Fprintf(out, "| %s | %s | %.1f µs | %s | %s | %.3f ms | %.2f ms | %.0f | %.0f MiB | %d | %s |\n", f.name, m.name, 1e6*median(m.cpu), ratio, spread,
 		1e3*median(m.p50), 1e3*median(m.p99), median(m.rate), median(m.bytes)/(1<<20), m.failed, promised)
 	return missed
 }

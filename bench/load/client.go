@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http/httputil"
 	"strings"
@@ -22,6 +23,7 @@ import (
 type client struct {
 	to      endpoint
 	request []byte
+	number  []byte // the part of request that is another in each; nil: there is none
 	stream  bool
 	timeout time.Duration
 
@@ -114,6 +116,9 @@ func (c *client) ask(ctx context.Context) error {
 	}
 	if ctx.Err() != nil { // or else connect's interruption comes after that deadline
 		return ctx.Err()
+	}
+	if c.number != nil {
+		copy(c.number, fmt.Sprintf("%0*x", len(c.number), rand.Uint64()))
 	}
 	if _, err := c.nc.Write(c.request); err != nil {
 		return fmt.Errorf("cannot send: %w", err)

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,6 +59,26 @@ func TestClosedLoop(t *testing.T) {
 	assert.Equal(t, int(asked.Load()), r.Requests())
 	assert.Positive(t, r.Requests())
 	assert.LessOrEqual(t, r.Latency.Quantile(0.5), r.Latency.Quantile(1))
+}
+
+// TestDistinct asks nothing twice, and changes nothing but a number.
+func TestDistinct(t *testing.T) {
+	const like = "0123456789abcdef"
+	var asked sync.Map
+	seed := 1
+	r := run(t, Options{Key: like, Model: like, Prompt: like, Seed: &seed, Distinct: true, URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		assert.Equal(t, "Bearer "+like, r.Header.Get("Authorization"))
+		found := regexp.MustCompile(`^\{"model":"` + like + `","messages":\[\{"role":"user","content":"([0-9a-f]{16}) ` + like + `"}],"seed":1,"temperature":0}$`).FindSubmatch(body)
+		if assert.NotNil(t, found, "%s", body) {
+			_, again := asked.LoadOrStore(string(found[1]), true)
+			assert.False(t, again)
+		}
+		fmt.Fprint(w, "{}")
+	})})
+	assert.Empty(t, r.Failed)
+	assert.Greater(t, r.Requests(), 3)
 }
 
 // TestStreams counts events however they are cut into reads, and asks for their end.

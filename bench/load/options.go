@@ -21,6 +21,7 @@ type Options struct {
 	MaxTokens   int           // 0 leaves it to the model
 	Stream      bool          // ask for streams
 	Seed        *int          // seed and temperature 0, which make an answer one that may be cached
+	Distinct    bool          // no two requests are the same: each prompt begins with a number of its own
 	Connections int           // how many ask at once
 	Rate        float64       // requests a second of all together; 0 is a closed loop
 	Duration    time.Duration // how long to send
@@ -79,7 +80,11 @@ func (o *Options) endpoint() (e endpoint, err error) {
 	return e, nil
 }
 
-// request is the bytes of every request.
+// mark stands for the number of a request.
+const mark = "0123456789abcdef"
+
+// request is the bytes of every request, but for the number, which is where mark
+// stands.
 func (o *Options) request(e endpoint) ([]byte, error) {
 	type message struct {
 		Role    string `json:"role"`
@@ -93,6 +98,9 @@ func (o *Options) request(e endpoint) ([]byte, error) {
 		Seed        *int      `json:"seed,omitempty"`
 		Temperature *int      `json:"temperature,omitempty"`
 	}{Model: o.Model, Messages: []message{{Role: "user", Content: o.Prompt}}, Stream: o.Stream, MaxTokens: o.MaxTokens}
+	if o.Distinct {
+		body.Messages[0].Content = mark + " " + o.Prompt
+	}
 	if o.Seed != nil {
 		body.Seed, body.Temperature = o.Seed, new(int)
 	}

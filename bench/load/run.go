@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -104,6 +105,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	var all sync.WaitGroup
 	for i := range clients {
 		c := &client{to: to, request: request, stream: o.Stream, timeout: o.Timeout}
+		if o.Distinct {
+			c.request = bytes.Clone(request)
+			at := bytes.Index(c.request, []byte(`"content":"`+mark+" ")) + len(`"content":"`)
+			c.number = c.request[at : at+len(mark)]
+		}
 		clients[i] = c
 		first := begin.Add(period * time.Duration(i) / time.Duration(o.Connections)) // spread over the first period
 		all.Go(func() { c.work(ctx, first, end, period) })
