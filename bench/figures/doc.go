@@ -13,7 +13,8 @@
 // machine whose speed drifts slows all of them alike. CPU is user plus system time
 // of the target's process, over the requests (events) it served. The ratios are
 // to the first target, round by round: quote their median, and their spread. Of a
-// cache's miss it is the difference that was promised, not the ratio.
+// cache's miss it is the difference that was promised, not the ratio; with one
+// client that of the median times, not of CPU.
 //
 // "bare" is the least a fasthttp proxy does: fasthttp.Server in front of a
 // HostClient, streams as body streams. "reverse" is net/http's ReverseProxy.

@@ -21,7 +21,7 @@ type Options struct {
 	MaxTokens   int           // 0 leaves it to the model
 	Stream      bool          // ask for streams
 	Seed        *int          // seed and temperature 0, which make an answer one that may be cached
-	Distinct    bool          // no two requests are the same: each prompt begins with a number of its own
+	Distinct    bool          // each prompt begins with a random number of 64 bits, so that no two are the same
 	Connections int           // how many ask at once
 	Rate        float64       // requests a second of all together; 0 is a closed loop
 	Duration    time.Duration // how long to send
