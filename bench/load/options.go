@@ -80,8 +80,17 @@ func (o *Options) endpoint() (e endpoint, err error) {
 	return e, nil
 }
 
-// mark stands for the number of a request.
-const mark = "0123456789abcdef"
+// mark stands for the number of a request, behind beforeMark.
+const (
+	beforeMark = `"content":"`
+	mark       = "0123456789abcdef"
+)
+
+// numberIn is the part of a request, of one that has a number, to write it to.
+func numberIn(request []byte) []byte {
+	at := bytes.Index(request, []byte(beforeMark+mark)) + len(beforeMark)
+	return request[at : at+len(mark)]
+}
 
 // request is the bytes of every request, but for the number, which is where mark
 // stands.

@@ -107,8 +107,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		c := &client{to: to, request: request, stream: o.Stream, timeout: o.Timeout}
 		if o.Distinct {
 			c.request = bytes.Clone(request)
-			at := bytes.Index(c.request, []byte(`"content":"`+mark+" ")) + len(`"content":"`)
-			c.number = c.request[at : at+len(mark)]
+			c.number = numberIn(c.request)
 		}
 		clients[i] = c
 		first := begin.Add(period * time.Duration(i) / time.Duration(o.Connections)) // spread over the first period
