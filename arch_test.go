@@ -65,6 +65,7 @@ var rooms = []room{
 	{pkg: "internal/idempotency", inside: []string{"."}},
 	{pkg: "internal/clientaddr", inside: []string{".", "internal/..."}},
 	{pkg: "internal/websocket"},
+	{pkg: "internal/netloop"},
 	{pkg: "internal/objects"},
 	{pkg: "internal/pressure"},
 	{pkg: "internal/handover", inside: []string{".", "internal/..."}, third: []string{"golang.org/x/sys"}},
