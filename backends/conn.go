@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/helixflow/helixflow/internal/buf"
+	"github.com/helixflow/helixflow/internal/netloop"
 )
 
 // A connection's read buffer, in which a stream's chunks are decoded in place.
@@ -20,9 +21,10 @@ const (
 // Conn is one connection to an endpoint. It belongs to a Lease or to the
 // endpoint's idle stack, and once broken it never serves again.
 type Conn struct {
-	raw       net.Conn // the TCP socket; set before the TLS handshake starts
-	peek      *peeker  // nil over TLS, where bytes may come unasked
-	nc        net.Conn // what is read and written: raw, or TLS over it
+	raw       net.Conn      // the TCP socket; set before the TLS handshake starts
+	peek      *peeker       // nil over TLS, where bytes may come unasked
+	nc        net.Conn      // what is read and written: raw, or TLS over it
+	loop      *netloop.Conn // raw, where a loop can read it; else nil
 	br        *bufio.Reader
 	idleSince time.Time
 	readUntil time.Time // the read deadline now armed

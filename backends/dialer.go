@@ -121,11 +121,14 @@ func (d *Dialer) Dial(ctx context.Context, onRaw func(raw net.Conn)) (net.Conn, 
 	if onRaw != nil {
 		onRaw(raw)
 	}
-	if d.tls == nil && d.proxyTLS == nil {
+	if d.plain() {
 		return raw, nil
 	}
 	return d.secure(ctx, raw)
 }
+
+// plain reports whether nothing but TCP lies under the requests.
+func (d *Dialer) plain() bool { return d.tls == nil && d.proxyTLS == nil }
 
 func (d *Dialer) connectTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	return d.tcp.DialContext(ctx, "tcp", to.String())

@@ -24,11 +24,13 @@
 // # Concurrency
 //
 // Fleet and Endpoint are safe for concurrent use. A Lease belongs to one
-// goroutine; only Conn.Break may come from another one. The Fleet runs one
-// goroutine that closes what is idle or was dropped, each Endpoint one for its
-// checks, each Resolver one that keeps addresses fresh; Fleet.Close ends them
-// and waits. The fleet's lock is taken before a pool's, that before an
-// endpoint's. Requests take the pool's only when an endpoint's state changes.
+// goroutine, and within Lease.Run to the loop that reads streams; only
+// Conn.Break may come from another one. The Fleet runs one goroutine that closes
+// what is idle or was dropped, and from the first stream on the loop; each
+// Endpoint runs one for its checks, each Resolver one that keeps addresses fresh.
+// Fleet.Close ends them and waits. The fleet's lock is taken before a pool's,
+// that before an endpoint's. Requests take the pool's only when an endpoint's
+// state changes.
 //
 // # Ownership
 //

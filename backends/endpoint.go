@@ -59,10 +59,11 @@ type Endpoint struct {
 	kept    bool // by a plan in force: whoever comes beside it starts slowly
 	leaveBy tick // when what still runs on a drained or dropped one is cut off
 
-	mu    sync.Mutex // guards the fields below
-	idle  []*Conn    // the longest unused first
-	conns *Conn      // all that are open, linked by Conn.next; leased ones too
-	gone  bool
+	mu     sync.Mutex // guards the fields below
+	idle   []*Conn    // the longest unused first
+	looped []*Conn    // likewise, those that a loop can read
+	conns  *Conn      // all that are open, linked by Conn.next; leased ones too
+	gone   bool
 }
 
 // lastError is what a request failed of last.
@@ -118,6 +119,9 @@ func (ep *Endpoint) dial(o *Outgoing, now time.Time) (*Conn, error) {
 	gone := false
 	nc, err := ep.dialer.Dial(ctx, func(raw net.Conn) {
 		c.raw = raw
+		if o.Streams {
+			ep.enloop(c)
+		}
 		if gone = !o.Hangup.Arm(c); gone {
 			c.Break()
 		}
@@ -127,6 +131,9 @@ func (ep *Endpoint) dial(o *Outgoing, now time.Time) (*Conn, error) {
 		c.close()
 		return nil, &Failure{Phase: PhaseConnect, Timeout: err != nil && isTimeout(err), Gone: gone, Backend: ep.url, Err: orGone(err, gone)}
 	}
+	if c.loop != nil {
+		nc = c.loop
+	}
 	c.nc = nc
 	if nc == c.raw {
 		c.peek = newPeeker(c.raw)
@@ -135,6 +142,19 @@ func (ep *Endpoint) dial(o *Outgoing, now time.Time) (*Conn, error) {
 	ep.link(c)
 	ep.sawCertificate(nc)
 	return c, nil
+}
+
+// enloop gives a new connection to the loop, if that can be.
+func (ep *Endpoint) enloop(c *Conn) {
+	tcp, ok := c.raw.(*net.TCPConn)
+	if !ok || !ep.dialer.plain() {
+		return
+	}
+	if l := ep.pool.fleet.loop(); l != nil {
+		if looped, err := l.Take(tcp); err == nil {
+			c.raw, c.loop = looped, looped
+		}
+	}
 }
 
 // link puts c among the open connections, so that a drain can find it.
@@ -199,18 +219,22 @@ func (ep *Endpoint) certificateEnd() time.Time {
 	return time.Time{}
 }
 
-// take takes the connection used last off the stack, or nil. What has been idle
-// too long is left to the sweep.
-func (ep *Endpoint) take(now time.Time) *Conn {
+// take takes the connection used last off its stack, or nil; for a stream, if that is
+// what is awaited. What has been idle too long is left to the sweep.
+func (ep *Endpoint) take(now time.Time, stream bool) *Conn {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
-	n := len(ep.idle)
-	if n == 0 || now.Sub(ep.idle[n-1].idleSince) > idleMax {
+	from := &ep.idle
+	if stream {
+		from = &ep.looped
+	}
+	n := len(*from)
+	if n == 0 || now.Sub((*from)[n-1].idleSince) > idleMax {
 		return nil
 	}
-	c := ep.idle[n-1]
-	ep.idle[n-1] = nil
-	ep.idle = ep.idle[:n-1]
+	c := (*from)[n-1]
+	(*from)[n-1] = nil
+	*from = (*from)[:n-1]
 	return c
 }
 
@@ -218,7 +242,12 @@ func (ep *Endpoint) take(now time.Time) *Conn {
 func (ep *Endpoint) put(c *Conn, now time.Time) {
 	c.idleSince = now
 	ep.mu.Lock()
-	if !ep.gone {
+	switch {
+	case ep.gone:
+	case c.loop != nil:
+		ep.looped = append(ep.looped, c)
+		c = nil
+	default:
 		ep.idle = append(ep.idle, c)
 		c = nil
 	}
@@ -231,19 +260,26 @@ func (ep *Endpoint) put(c *Conn, now time.Time) {
 // sweep closes connections unused since before deadline, and reports how many.
 func (ep *Endpoint) sweep(deadline time.Time) int {
 	ep.mu.Lock()
-	n := 0
-	for n < len(ep.idle) && ep.idle[n].idleSince.Before(deadline) {
-		n++
-	}
-	old := append([]*Conn(nil), ep.idle[:n]...)
-	kept := copy(ep.idle, ep.idle[n:])
-	clear(ep.idle[kept:])
-	ep.idle = ep.idle[:kept]
+	old := cutOld(&ep.idle, nil, deadline)
+	old = cutOld(&ep.looped, old, deadline)
 	ep.mu.Unlock()
 	for _, c := range old {
 		c.close()
 	}
-	return n
+	return len(old)
+}
+
+// cutOld moves the connections unused since before deadline from a stack to list.
+func cutOld(stack *[]*Conn, list []*Conn, deadline time.Time) []*Conn {
+	all, n := *stack, 0
+	for n < len(all) && all[n].idleSince.Before(deadline) {
+		n++
+	}
+	list = append(list, all[:n]...)
+	kept := copy(all, all[n:])
+	clear(all[kept:])
+	*stack = all[:kept]
+	return list
 }
 
 // dropIdle closes every idle connection: one of them was found dead, and its

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"strconv"
+
+	"github.com/helixflow/helixflow/internal/netloop"
 )
 
 // Phase is how far a round trip had come.
@@ -63,3 +65,6 @@ var (
 	errInterim  = errors.New("too many interim (1xx) answers")
 	errUpgrade  = errors.New("it switched protocols unasked")
 )
+
+// ErrNotYet is what Next returns within a step of Run when nothing has come.
+var ErrNotYet = netloop.ErrNotYet

@@ -10,6 +10,7 @@ import (
 
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/metric"
+	"github.com/helixflow/helixflow/internal/netloop"
 	"github.com/helixflow/helixflow/internal/secret"
 )
 
@@ -36,6 +37,9 @@ type Fleet struct {
 
 	stop chan struct{}
 	done sync.WaitGroup
+
+	loopOnce sync.Once
+	looper   *netloop.Loop // see loop
 }
 
 // identity is what an endpoint is found again by.
@@ -50,6 +54,13 @@ func NewFleet(m *metric.Metrics) *Fleet {
 	f.done.Add(1)
 	go f.sweep()
 	return f
+}
+
+// loop is what reads streams, from the first one on; nil where there is none. They are
+// read as all else is then.
+func (f *Fleet) loop() *netloop.Loop {
+	f.loopOnce.Do(func() { f.looper, _ = netloop.Start() })
+	return f.looper
 }
 
 // OnTransition has tell called for each change of an endpoint's state, from
@@ -332,5 +343,9 @@ func (f *Fleet) Close() {
 	}
 	for _, ep := range all {
 		ep.close()
+	}
+	f.loopOnce.Do(func() {}) // from here on it is not started
+	if f.looper != nil {
+		_ = f.looper.Close()
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/helixflow/helixflow/balancer"
 	"github.com/helixflow/helixflow/internal/framing"
+	"github.com/helixflow/helixflow/internal/netloop"
 )
 
 // A connection that answered well but has bytes of its body left is read on
@@ -70,7 +71,7 @@ func (l *Lease) RoundTrip(o *Outgoing, head *fasthttp.ResponseHeader) error {
 	l.hangup = o.Hangup
 	var c *Conn
 	if o.Stream == nil && !o.Once { // what can be sent once goes never on a connection that may be dead
-		c = l.ep.take(now)
+		c = l.ep.take(now, o.Streams)
 	}
 	for c != nil {
 		if !o.Hangup.Arm(c) {
@@ -82,7 +83,7 @@ func (l *Lease) RoundTrip(o *Outgoing, head *fasthttp.ResponseHeader) error {
 			return nil
 		}
 		if f.Err == errUnasked { // nothing was sent
-			c = l.ep.take(now)
+			c = l.ep.take(now, o.Streams)
 			continue
 		}
 		if !stale(f) {
@@ -315,12 +316,24 @@ func (l *Lease) Read(p []byte) (int, error) {
 func (l *Lease) More() bool { return l.body.More() }
 
 func (l *Lease) bodyError(err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || err == io.EOF || err == netloop.ErrNotYet {
 		return err
 	}
 	// Nobody but Break closes a connection that is leased.
 	gone := errors.Is(err, net.ErrClosed)
 	return &Failure{Phase: PhaseBody, Timeout: isTimeout(err), Gone: gone, Backend: l.ep.url, Err: err}
+}
+
+// CanRun reports whether Run can read the body.
+func (l *Lease) CanRun() bool { return l.conn.loop != nil && l.body.Kind() != framing.UntilClose }
+
+// Run has step called for whatever comes of the body, until it returns true, by a
+// goroutine that does the same for other leases: step must not wait. In it Next does
+// not either: after ErrNotYet step returns false and is called again when there is
+// more. The error is a *Failure: a timeout when step is not done by then, which is the
+// end of this Run and not of the body.
+func (l *Lease) Run(step func() bool, until time.Time) error {
+	return l.bodyError(l.conn.loop.Run(step, until))
 }
 
 // Wait bounds the following calls of Next: they fail with a timeout after

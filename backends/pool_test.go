@@ -142,7 +142,7 @@ func TestIdleSweep(t *testing.T) {
 		near, far := net.Pipe()
 		defer func() { _ = far.Close() }()
 		c := idle(ep, near, time.Now().Add(-idleMax-time.Millisecond))
-		assert.Nil(t, ep.take(time.Now()), "too old to be used")
+		assert.Nil(t, ep.take(time.Now(), false), "too old to be used")
 		fleet.Close()
 		_, err := c.nc.Write([]byte("x"))
 		assert.Error(t, err, "Close leaves nothing open")
@@ -270,7 +270,7 @@ func TestUnsolicitedBytesBehindADeadline(t *testing.T) {
 	leases[0].Finish(Served, time.Now())
 	<-said
 	<-said
-	c := ep.take(time.Now())
+	c := ep.take(time.Now(), false)
 	require.NotNil(t, c)
 	defer c.close()
 	require.NoError(t, c.nc.SetReadDeadline(time.Now().Add(-time.Second)))

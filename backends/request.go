@@ -37,6 +37,7 @@ type Outgoing struct {
 	Body       []byte        // nil for a GET
 	Edits      *openai.Edits // changes to Body; nil for none
 	Stream     Stream        // instead of Body: one that is sent as it comes, and once only
+	Streams    bool          // the answer is awaited as a stream that Lease.Run may read
 	Upgrade    bool          // Header asks to switch protocols: a 101 is an answer
 	Hangup     Hangup
 	Now        time.Time // about when RoundTrip is called

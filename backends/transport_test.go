@@ -172,7 +172,7 @@ func failureOf(t testing.TB, err error) *Failure {
 func (ep *Endpoint) idleCount() int {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
-	return len(ep.idle)
+	return len(ep.idle) + len(ep.looped)
 }
 
 func TestRequestBytes(t *testing.T) {

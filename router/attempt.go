@@ -263,6 +263,7 @@ func (e *Exchange) outgoing(a *Attempt, now time.Time) backends.Outgoing {
 		Static:    a.pool.static,
 		Header:    e.headerFor(a.pool),
 		Hangup:    &e.conn.cell,
+		Streams:   e.passable(),
 		Now:       now,
 		Connect:   route.connect,
 		FirstByte: route.firstToken,

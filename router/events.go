@@ -108,7 +108,20 @@ func (b *relay) next(a *Attempt) ([]byte, error) {
 		if left <= 0 {
 			return nil, &backends.Failure{Phase: backends.PhaseBody, Timeout: true, Backend: a.lease.Endpoint().URL(), Err: errSilent}
 		}
-		a.lease.Wait(now, min(left, max(b.spoke.Add(route.keepalive).Sub(now), time.Millisecond)))
+		left = min(left, max(b.spoke.Add(route.keepalive).Sub(now), time.Millisecond))
+		if b.canPass(a) {
+			p, err := b.passOn(a, now.Add(left))
+			since = b.came
+			switch {
+			case p != nil:
+				return b.gather(a, p), nil
+			case asTimeout(err) != nil:
+				continue
+			case err != nil:
+				return nil, err
+			}
+		}
+		a.lease.Wait(now, left)
 		p, err := a.lease.Next()
 		if err == nil {
 			return b.gather(a, p), nil

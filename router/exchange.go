@@ -27,6 +27,7 @@ type Exchange struct {
 	byLists bool            // who does not list the model is left out
 	relay   relay           // writes the answer
 	onLate  func()          // begins a race; see watchForLate
+	pass    func() bool     // passes on what is plain; see passable
 	asked   accesslog.Text  // the model as the client named it
 	idBuf   [40]byte
 }
@@ -119,6 +120,7 @@ type progress struct {
 var exchanges = sync.Pool{New: func() any {
 	e := new(Exchange)
 	e.relay.e = e
+	e.pass = e.relay.pass
 	e.onLate = e.beginRace
 	return e
 }}

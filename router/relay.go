@@ -47,6 +47,7 @@ type relay struct {
 	finished   bool        // a choice said why it ended
 	failed     bool        // the stream said an error
 	terminal   bool        // the stream said that it is over
+	passed     passed      // what passing on came to
 }
 
 func (b *relay) reset() {
@@ -122,8 +123,7 @@ func (b *relay) put(p []byte, last bool) error {
 	b.begun = true
 	tail := ""
 	if b.chunked && len(p) > 0 {
-		out.B = strconv.AppendInt(out.B, int64(len(p)), 16)
-		out.B = append(out.B, endOfLine...)
+		out.B = appendChunkSize(out.B, len(p))
 		tail = endOfLine
 	}
 	switch {
@@ -138,6 +138,11 @@ func (b *relay) put(p []byte, last bool) error {
 		return errClientLeft
 	}
 	return nil
+}
+
+// appendChunkSize begins an HTTP chunk of n bytes.
+func appendChunkSize(dst []byte, n int) []byte {
+	return append(strconv.AppendInt(dst, int64(n), 16), endOfLine...)
 }
 
 // send writes head, p and tail as one: copied together if p is small, vectored

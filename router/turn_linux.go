@@ -22,12 +22,17 @@ type turn struct {
 	conn *clientConn
 	raw  syscall.RawConn
 	try  func(fd uintptr) bool // made once, so that a wait allocates nothing
+	put  func(fd uintptr)      // likewise for a writing
 
 	inside bool
 	fd     int
 	more   bool // the last reading may have left something
 	at     readiness
 	err    error
+
+	out     []byte // what write writes
+	written int
+	failed  error
 }
 
 // newTurn is nil where requests cannot be served so.
@@ -41,7 +46,7 @@ func newTurn(c *clientConn) *turn {
 		return nil
 	}
 	t := &turn{conn: c, raw: raw}
-	t.try = t.step
+	t.try, t.put = t.step, t.writeNow
 	return t
 }
 
@@ -114,5 +119,31 @@ func (t *turn) Read(p []byte) (int, error) {
 		}
 		t.more = n == len(p)
 		return n, nil
+	}
+}
+
+// write writes what the client takes at once.
+func (t *turn) write(p []byte) (int, error) {
+	t.out, t.written, t.failed = p, 0, nil
+	err := t.raw.Control(t.put)
+	t.out = nil
+	if err != nil {
+		return 0, err
+	}
+	return t.written, t.failed
+}
+
+func (t *turn) writeNow(fd uintptr) {
+	for {
+		n, err := syscall.Write(int(fd), t.out)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == nil:
+			t.written = n
+		case err != syscall.EAGAIN:
+			t.failed = os.NewSyscallError("write", err)
+		}
+		return
 	}
 }

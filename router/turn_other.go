@@ -11,3 +11,5 @@ func newTurn(*clientConn) *turn { return nil }
 func (*turn) wait() (readiness, error) { panic("BUG: there are no turns here") }
 
 func (*turn) Read([]byte) (int, error) { panic("BUG: there are no turns here") }
+
+func (*turn) write([]byte) (int, error) { panic("BUG: there are no turns here") }
