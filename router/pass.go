@@ -25,7 +25,7 @@ type passed struct {
 
 // passable reports whether the answer may be one that can be passed on.
 func (e *Exchange) passable() bool {
-	return (e.op == helixflow.OpChatCompletions || e.op == helixflow.OpCompletions) && e.call.Stream &&
+	return (e.op == helixflow.OpChatCompletions || e.op == helixflow.OpCompletions || e.op == helixflow.OpResponses) && e.call.Stream &&
 		e.conn.turn != nil && e.flight == nil && e.claim == nil && !e.known.keeps
 }
 

@@ -53,7 +53,7 @@ func countSteps(t *testing.T) (on, back *atomic.Int64) {
 // Between its first token and its end a plain stream does not wake its goroutine.
 func TestPlainEventsArePassedOn(t *testing.T) {
 	const n = 50
-	f := func(raw string, events string, passed bool) {
+	f := func(raw, events, end string, passed bool) {
 		t.Helper()
 		on, back := countSteps(t)
 		w := newWorld(t, open("", newBackend(t, func(a *asked) bool {
@@ -62,12 +62,12 @@ func TestPlainEventsArePassedOn(t *testing.T) {
 				a.write(chunkOf(events))
 				time.Sleep(2 * time.Millisecond)
 			}
-			a.write(chunkOf(evFin+evDone) + lastChunk)
+			a.write(chunkOf(end) + lastChunk)
 			return true
 		})))
 		a := w.ask(t, raw)
 		require.NoError(t, a.err)
-		require.Equal(t, strings.Repeat(events, n)+evFin+evDone, a.body)
+		require.Equal(t, strings.Repeat(events, n)+end, a.body)
 		if !passed {
 			assert.Zero(t, on.Load())
 			return
@@ -75,11 +75,14 @@ func TestPlainEventsArePassedOn(t *testing.T) {
 		assert.Greater(t, on.Load(), int64(5), "or the machine stood still")
 		assert.LessOrEqual(t, back.Load(), int64(2))
 	}
-	f(chat(streaming), ev2, true)
-	f(chat(streaming), ev2+ev2, true)
-	f(chat(`{"model":"m","messages":[{"role":"user","content":"`+strings.Repeat("long ", 20_000)+`"}],"stream":true}`), ev2, true)
-	f(postTo("/v1/completions", `{"model":"m","prompt":"p","stream":true}`), `data: {"choices":[{"text":"a","finish_reason":null}]}`+"\n\n", true)
-	f(strings.Replace(chat(streaming), "HTTP/1.1", "HTTP/1.0", 1), ev2, false)
+	f(chat(streaming), ev2, evFin+evDone, true)
+	f(chat(streaming), ev2+ev2, evFin+evDone, true)
+	f(chat(`{"model":"m","messages":[{"role":"user","content":"`+strings.Repeat("long ", 20_000)+`"}],"stream":true}`), ev2, evFin+evDone, true)
+	f(postTo("/v1/completions", `{"model":"m","prompt":"p","stream":true}`), `data: {"choices":[{"text":"a","finish_reason":null}]}`+"\n\n", evFin+evDone, true)
+	const delta = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":1,\"delta\":\"a\"}\n\n"
+	const completed = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\"}}\n\n"
+	f(postTo("/v1/responses", `{"model":"m","input":"p","stream":true}`), delta, completed, true)
+	f(strings.Replace(chat(streaming), "HTTP/1.1", "HTTP/1.0", 1), ev2, evFin+evDone, false)
 }
 
 // Whatever comes, in whatever pieces, goes out as it came.
