@@ -34,8 +34,15 @@ func Plain(ev []byte, op helixflow.Op) bool {
 	if op == helixflow.OpResponses {
 		return plainDelta(ev)
 	}
-	data, ok := plainData(ev)
-	if !ok {
+	if !bytes.HasPrefix(ev, plainStart) {
+		return false
+	}
+	data := ev[len(plainStart):]
+	if bytes.IndexByte(data, '\n') >= 0 || bytes.IndexByte(data, '\r') >= 0 {
+		return false
+	}
+	// In a string a quote is escaped, so a key stands as it is or not at all.
+	if bytes.Contains(data, quotedError) || bytes.Contains(data, quotedUsage) {
 		return false
 	}
 	for i := bytes.Index(data, quotedFinish); i >= 0; i = bytes.Index(data, quotedFinish) {
@@ -48,19 +55,6 @@ func Plain(ev []byte, op helixflow.Op) bool {
 	return true
 }
 
-// plainData returns the object of an event that has one line and says neither an
-// error nor usage.
-func plainData(ev []byte) (data []byte, ok bool) {
-	if !bytes.HasPrefix(ev, plainStart) {
-		return nil, false
-	}
-	data = ev[len(plainStart):]
-	// In a string a quote is escaped, so a key stands as it is or not at all.
-	ok = bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') < 0 &&
-		!bytes.Contains(data, quotedError) && !bytes.Contains(data, quotedUsage)
-	return data, ok
-}
-
 // plainDelta reports whether ev is a piece of a Response, by its name and by its
 // only type.
 func plainDelta(ev []byte) bool {
@@ -68,20 +62,49 @@ func plainDelta(ev []byte) bool {
 		return false
 	}
 	end := bytes.IndexByte(ev, '\n')
-	if end < 0 || !bytes.HasSuffix(ev[:end], deltaEnd) || bytes.IndexByte(ev[:end], '\r') >= 0 {
+	if end < 0 || !bytes.HasSuffix(ev[:end], deltaEnd) {
 		return false
 	}
-	name := ev[len("event: "):end]
-	data, ok := plainData(ev[end+1:])
-	if !ok || bytes.Contains(data, quotedResponse) {
+	name, data := ev[len("event: "):end], ev[end+1:]
+	if !bytes.HasPrefix(data, plainStart) || bytes.IndexByte(data, '\n') >= 0 || bytes.IndexByte(ev, '\r') >= 0 {
 		return false
 	}
-	at := bytes.Index(data, quotedType)
-	if at < 0 {
-		return false
+	typed := false
+	for {
+		i := bytes.IndexByte(data, '"')
+		if i < 0 || i+1 == len(data) {
+			return typed
+		}
+		data = data[i+1:]
+		switch data[0] {
+		case 'e':
+			if bytes.HasPrefix(data, quotedError[1:]) {
+				return false
+			}
+		case 'u':
+			if bytes.HasPrefix(data, quotedUsage[1:]) {
+				return false
+			}
+		case 'r':
+			if bytes.HasPrefix(data, quotedResponse[1:]) {
+				return false
+			}
+		case 't':
+			kind, is := bytes.CutPrefix(data, quotedType[1:])
+			if !is {
+				continue
+			}
+			if typed || !isValue(kind, name) {
+				return false
+			}
+			typed = true
+		}
 	}
-	kind, ok := bytes.CutPrefix(data[at+len(quotedType):], []byte(":"))
-	kind = bytes.TrimPrefix(kind, []byte(" "))
-	return ok && len(kind) > len(name)+1 && kind[0] == '"' && bytes.HasPrefix(kind[1:], name) && kind[len(name)+1] == '"' &&
-		!bytes.Contains(kind, quotedType)
+}
+
+// isValue reports whether b, which begins behind a key, goes on with this string.
+func isValue(b, text []byte) bool {
+	b, ok := bytes.CutPrefix(b, []byte(":"))
+	b = bytes.TrimPrefix(b, []byte(" "))
+	return ok && len(b) > len(text)+1 && b[0] == '"' && bytes.HasPrefix(b[1:], text) && b[len(text)+1] == '"'
 }

@@ -86,8 +86,16 @@ func FuzzPlain(f *testing.F) {
 func BenchmarkPlain(b *testing.B) {
 	f := func(name, ev string, op helixflow.Op) {
 		b.Run(name, func(b *testing.B) {
+			one := []byte(ev)
 			for b.Loop() {
-				Plain([]byte(ev), op)
+				Plain(one, op)
+			}
+		})
+		b.Run(name+" read", func(b *testing.B) {
+			one := []byte(ev)
+			var out Event
+			for b.Loop() {
+				ReadEvent(one, op, &out)
 			}
 		})
 	}
