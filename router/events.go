@@ -111,7 +111,7 @@ func (b *relay) next(a *Attempt) ([]byte, error) {
 		left = min(left, max(b.spoke.Add(route.keepalive).Sub(now), time.Millisecond))
 		if b.canPass(a) {
 			p, err := b.passOn(a, now.Add(left))
-			since = b.came
+			now, since = time.Now(), b.came
 			switch {
 			case p != nil:
 				return b.gather(a, p), nil

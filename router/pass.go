@@ -98,7 +98,10 @@ func (b *relay) pass() (done bool) {
 			b.passed.unsent, out = out, nil
 		}
 		out.Free()
-		if err != nil || b.passed.back != nil || b.passed.unsent != nil || b.passed.gone {
+		switch {
+		case b.passed.back != nil, b.passed.unsent != nil, b.passed.gone:
+			return true
+		case err != nil:
 			return err != backends.ErrNotYet
 		}
 	}

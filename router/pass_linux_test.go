@@ -22,21 +22,15 @@ import (
 	"github.com/helixflow/helixflow/internal/testtiming"
 )
 
-// countSteps counts how often a step passed on what there was, and how often it gave
-// back to its goroutine.
-func countSteps(t *testing.T) (on, back *atomic.Int64) {
-	on, back = new(atomic.Int64), new(atomic.Int64)
-	make1 := exchanges.New
+// onStep has told called after each step, with what it returned.
+func onStep(t *testing.T, told func(e *Exchange, done bool)) {
+	fresh := exchanges.New
 	exchanges.New = func() any {
-		e := make1().(*Exchange)
+		e := fresh().(*Exchange)
 		pass := e.pass
 		e.pass = func() bool {
 			done := pass()
-			if done {
-				back.Add(1)
-			} else {
-				on.Add(1)
-			}
+			told(e, done)
 			return done
 		}
 		return e
@@ -46,7 +40,20 @@ func countSteps(t *testing.T) (on, back *atomic.Int64) {
 		runtime.GC()
 	}
 	forget()
-	t.Cleanup(func() { exchanges.New = make1; forget() })
+	t.Cleanup(func() { exchanges.New = fresh; forget() })
+}
+
+// countSteps counts how often a step passed on what there was, and how often it gave
+// back to its goroutine.
+func countSteps(t *testing.T) (on, back *atomic.Int64) {
+	on, back = new(atomic.Int64), new(atomic.Int64)
+	onStep(t, func(_ *Exchange, done bool) {
+		if done {
+			back.Add(1)
+		} else {
+			on.Add(1)
+		}
+	})
 	return on, back
 }
 
@@ -154,13 +161,7 @@ func TestPassingOnToASlowClient(t *testing.T) {
 	c := w.dial(t)
 	_, err := io.WriteString(c, chat(streaming))
 	require.NoError(t, err)
-	var last int64
-	require.Eventually(t, func() bool {
-		now := sent.Load()
-		still := now > 0 && now == last
-		last = now
-		return still
-	}, 20*time.Second, 100*time.Millisecond, "the backend is never held back")
+	requireHeldBack(t, &sent)
 	close(stop)
 	a := readAnswer(t, bufio.NewReader(c))
 	require.NoError(t, a.err)
@@ -224,15 +225,16 @@ func TestLeavingWhilePassedOn(t *testing.T) {
 			time.Sleep(2 * time.Millisecond)
 		}
 	}
-	w := newWorld(t, open("", newBackend(t, func(a *asked) bool {
-		begin(a)
-		a.write(chunkOf(ev2)) // and the end in the same packet, maybe
-		return false
-	})))
-	a := w.ask(t, chat(streaming))
-	require.ErrorIs(t, a.err, io.ErrUnexpectedEOF)
-	require.True(t, strings.HasPrefix(a.body, strings.Repeat(ev2, 11)), a.body)
-	require.Contains(t, a.body, codeInterrupted)
+	for _, last := range []string{"", lastChunk} { // in the same packet; a close maybe, too
+		w := newWorld(t, open("", newBackend(t, func(a *asked) bool {
+			begin(a)
+			a.write(chunkOf(ev2) + last)
+			return false
+		})))
+		a := w.ask(t, chat(streaming))
+		require.ErrorIs(t, a.err, io.ErrUnexpectedEOF)
+		require.Equal(t, strings.Repeat(ev2, 11)+cutFrame, a.body)
+	}
 
 	for _, reset := range []bool{false, true} {
 		left := make(chan time.Duration, 1)
@@ -263,6 +265,40 @@ func TestLeavingWhilePassedOn(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatal("the backend was not told")
 		}
+	}
+}
+
+// A client that cannot be written to has left, whoever finds that out.
+func TestNoWritingWhilePassedOn(t *testing.T) {
+	var steps atomic.Int64
+	onStep(t, func(e *Exchange, _ bool) {
+		if steps.Add(1) == 5 {
+			assert.NoError(t, e.conn.raw.(*net.TCPConn).CloseWrite())
+		}
+	})
+	left := make(chan bool, 1)
+	w := newWorld(t, open("", newBackend(t, func(a *asked) bool {
+		a.write(sseHead)
+		for {
+			select {
+			case <-a.left:
+				left <- true
+				return false
+			case <-time.After(2 * time.Millisecond):
+				a.write(chunkOf(ev2))
+			}
+		}
+	})))
+	c := w.dial(t)
+	_, err := io.WriteString(c, chat(streaming))
+	require.NoError(t, err)
+	a := readAnswer(t, bufio.NewReader(c)) // and stays
+	require.ErrorIs(t, a.err, io.ErrUnexpectedEOF)
+	require.NotContains(t, a.body, codeInterrupted)
+	select {
+	case <-left:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the backend was not told")
 	}
 }
 

@@ -143,19 +143,25 @@ func TestSlowReader(t *testing.T) {
 	c := w.dial(t)
 	_, err := io.WriteString(c, chat(streaming))
 	require.NoError(t, err)
-	var last int64
-	require.Eventually(t, func() bool {
-		now := sent.Load()
-		still := now > 0 && now == last
-		last = now
-		return still
-	}, 20*time.Second, 100*time.Millisecond, "the backend is never held back")
+	last := requireHeldBack(t, &sent)
 	assert.Less(t, last, int64(40<<20))
 	resp, err := http.ReadResponse(bufio.NewReaderSize(c, 1<<20), nil)
 	require.NoError(t, err)
 	n, err := io.Copy(io.Discard, resp.Body)
 	assert.NoError(t, err)
 	assert.EqualValues(t, count*len(event)+len(evFin+evDone), n)
+}
+
+// requireHeldBack waits until no more is sent, and returns how much was.
+func requireHeldBack(t testing.TB, sent *atomic.Int64) (last int64) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		now := sent.Load()
+		still := now > 0 && now == last
+		last = now
+		return still
+	}, 20*time.Second, 100*time.Millisecond, "the backend is never held back")
+	return last
 }
 
 // Large answers that are no streams pass piece by piece; a cut one is never

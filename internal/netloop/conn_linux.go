@@ -17,7 +17,7 @@ type Conn struct {
 	gen           int32 // of fd
 	local, remote net.Addr
 
-	mu       sync.Mutex // guards the fields below; not held over a system call
+	mu       sync.Mutex // guards the fields below; not held while fd is read or written
 	in, out  side
 	refs     int // of who uses fd
 	closed   bool
