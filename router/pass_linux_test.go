@@ -66,7 +66,7 @@ func TestPlainEventsArePassedOn(t *testing.T) {
 		w := newWorld(t, open("", newBackend(t, func(a *asked) bool {
 			a.write(sseHead)
 			for range n {
-				a.write(chunkOf(events))
+				a.write(chunkOf(events) + chunkOf(events))
 				time.Sleep(2 * time.Millisecond)
 			}
 			a.write(chunkOf(end) + lastChunk)
@@ -74,7 +74,7 @@ func TestPlainEventsArePassedOn(t *testing.T) {
 		})))
 		a := w.ask(t, raw)
 		require.NoError(t, a.err)
-		require.Equal(t, strings.Repeat(events, n)+end, a.body)
+		require.Equal(t, strings.Repeat(events, 2*n)+end, a.body)
 		if !passed {
 			assert.Zero(t, on.Load())
 			return
