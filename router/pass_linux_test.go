@@ -60,9 +60,11 @@ func countSteps(t *testing.T) (on, back *atomic.Int64) {
 // Between its first token and its end a plain stream does not wake its goroutine.
 func TestPlainEventsArePassedOn(t *testing.T) {
 	const n = 50
+	on, back := countSteps(t) // once: a later hook would miss what the pool has by then
 	f := func(raw, events, end string, passed bool) {
 		t.Helper()
-		on, back := countSteps(t)
+		on.Store(0)
+		back.Store(0)
 		w := newWorld(t, open("", newBackend(t, func(a *asked) bool {
 			a.write(sseHead)
 			for range n {
@@ -74,6 +76,7 @@ func TestPlainEventsArePassedOn(t *testing.T) {
 		})))
 		a := w.ask(t, raw)
 		require.NoError(t, a.err)
+		w.settled(t)
 		require.Equal(t, strings.Repeat(events, 2*n)+end, a.body)
 		if !passed {
 			assert.Zero(t, on.Load())
